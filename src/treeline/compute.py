@@ -1,0 +1,126 @@
+"""Where a job computes, and how much of the machine it may use.
+
+A compute path is a value. ``singleCPU`` is the only one that can be opened so far; asking for
+another is refused by name, never replaced silently.
+
+The number of threads is the container's share of the machine, not the machine's cores:
+``os.cpu_count`` and ``nproc`` see the host whatever ``docker run --cpus`` says, and a team of
+OpenMP threads larger than the share waits on itself. Sources: kernel documentation,
+"Control Group v2" (cpu.max, memory.max, memory.events) and "CFS Bandwidth Control" (version 1).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from treeline.errors import HyperparameterError
+
+PATHS = ("singleCPU", "multiCPU", "singleGPU", "multiGPU")
+
+# Version 1 writes a number near 2**63 for "no limit"; no machine has this much memory.
+_UNLIMITED = 1 << 60
+
+
+@dataclass(frozen=True)
+class Compute:
+    """An opened compute path: its name, XGBoost's device string and the threads it may use."""
+
+    path: str
+    device: str
+    threads: int
+
+
+def choose(asked: str, nthread: int | None, cgroup: Cgroup) -> Compute:
+    """Return the compute path for ``asked`` (``auto`` or one of ``PATHS``).
+
+    ``nthread`` is the user's own number of threads and wins over the container's share.
+    """
+    if asked not in ("auto", "singleCPU"):
+        raise HyperparameterError(
+            f"Hyperparameter compute: found {asked!r}, which this image cannot open",
+            "Use compute=singleCPU (or auto), which trains on all threads of this machine.",
+        )
+    return Compute("singleCPU", "cpu", nthread or cgroup.threads())
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """The limits of the control groups this process is in, versions 1 and 2.
+
+    ``root`` is where ``/proc`` and ``/sys`` stand, so that a test can bring its own.
+    """
+
+    root: Path = Path("/")
+
+    def threads(self) -> int:
+        """Return how many threads can run at once: the affinity mask cut by the CPU quota."""
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        cores = allowed or os.cpu_count() or 1
+        quota = self.cpu_quota()
+        return cores if quota is None else max(1, min(cores, round(quota)))
+
+    def cpu_quota(self) -> float | None:
+        """Return the CPU quota in cores, or None where there is none."""
+        quotas = [_ratio(*_words(d / "cpu.max", 2)) for d in self._folders("")]
+        quotas += [
+            _ratio(*_words(d / "cpu.cfs_quota_us", 1), *_words(d / "cpu.cfs_period_us", 1))
+            for d in self._folders("cpu")
+        ]
+        return min((q for q in quotas if q), default=None)
+
+    def memory_limit(self) -> int | None:
+        """Return the memory limit in bytes, or None where there is none."""
+        limits = [_number(*_words(d / "memory.max", 1)) for d in self._folders("")]
+        limits += [
+            _number(*_words(d / "memory.limit_in_bytes", 1)) for d in self._folders("memory")
+        ]
+        return min((n for n in limits if n and n < _UNLIMITED), default=None)
+
+    def oom_kills(self) -> int:
+        """Return how many processes of this control group the kernel has killed for memory."""
+        files = [d / "memory.events" for d in self._folders("")[:1]]
+        files += [d / "memory.oom_control" for d in self._folders("memory")[:1]]
+        for file in files:
+            for line in _lines(file):
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        return 0
+
+    def _folders(self, controller: str) -> list[Path]:
+        """Return the folders that limit this process, its own first, then their parents.
+
+        In a container the own folder is mounted as the top one, and the path that
+        ``/proc/self/cgroup`` names does not exist inside; only what exists is returned.
+        """
+        top = self.root / "sys/fs/cgroup" / controller
+        own = ""
+        for line in _lines(self.root / "proc/self/cgroup"):
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                own = path.strip("/")
+        nested = top / own
+        chain = [nested, *nested.parents]
+        return [d for d in chain if d.is_relative_to(top) and d.is_dir()]
+
+
+def _ratio(quota: str = "", period: str = "") -> float | None:
+    if not quota.isdigit() or not period.isdigit():  # "max", "-1", or no such file
+        return None
+    return int(quota) / int(period)
+
+
+def _number(value: str = "") -> int | None:
+    return int(value) if value.isdigit() else None
+
+
+def _words(file: Path, count: int) -> list[str]:
+    return " ".join(_lines(file)).split()[:count]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []
