@@ -1,0 +1,226 @@
+"""From the hyperparameters as text to one frozen value, or to every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from treeline.errors import HyperparameterError
+from treeline.hyperparameters.kinds import Kind, RejectedError, Value, nearest
+from treeline.hyperparameters.rules import Asked, Problem, advice, problems, unused
+from treeline.hyperparameters.table import ALIASES, TABLE
+from treeline.metrics.names import TWEEDIE_POWER, Metric, lookup
+
+# Frameworks of the platform's SDK send these to every job; they are not ours.
+_FRAMEWORK_PREFIX = "sagemaker_"
+_TUNER = "_tuning_objective_metric"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the job was asked to do."""
+
+    num_round: int
+    objective: str
+    num_class: int | None
+    # As the log prints them; empty stands for the objective's default metric.
+    eval_metrics: tuple[str, ...]
+    # What the tuner reads and early stopping follows; None stands for the default metric.
+    objective_metric: str | None
+    early_stopping_rounds: int | None
+    csv_weights: bool
+    save_model_on_termination: bool
+    seed: int
+    nthread: int | None
+    compute: str
+    device: str | None
+    kfold: int | None
+    num_cv_round: int
+    # The params of xgboost.train, without what Treeline decides: metrics, threads, device.
+    booster: Mapping[str, int | float | str]
+    given: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def objective_data(self) -> str | None:
+        """Return the data set the tuner's metric is of, or None where there is no such metric."""
+        data = self.given.get(_TUNER, "").strip('"').partition(":")[0]
+        return data if data in ("train", "validation") else None
+
+
+def parse(values: Mapping[str, str]) -> Config:
+    """Return what ``values`` ask for; raise one ``HyperparameterError`` for all problems."""
+    found: list[Problem] = []
+    warnings: list[str] = []
+    given = _canonical(values, found)
+    parsed = _parsed(given, found)
+    replaced = {name: _without_old(name, value, warnings) for name, value in parsed.items()}
+    broken = frozenset(given).difference(parsed)
+    tuned = _tuned(replaced, warnings)
+    asked = Asked(replaced, broken, _metrics(replaced, tuned, warnings), tuned)
+    found += [*_missing(given), *problems(asked)]
+    if found:
+        raise _error(found)
+    warnings += [f"{name} {TABLE[name].dead}" for name in parsed if TABLE[name].dead]
+    return _config(asked, given, (*warnings, *advice(asked)))
+
+
+def _canonical(values: Mapping[str, str], found: list[Problem]) -> dict[str, str]:
+    """Return the known hyperparameters under their own names."""
+    given: dict[str, str] = {}
+    for spelled, text in values.items():
+        name = ALIASES.get(spelled, spelled)
+        if name not in TABLE:
+            if not spelled.startswith(_FRAMEWORK_PREFIX):
+                hint = nearest(spelled, [*TABLE, *ALIASES])
+                found.append(Problem(spelled, text, "", hint))
+        elif name in given and not _same(name, given[name], text):
+            allowed = f"one value, not also {given[name]!r} under its other name"
+            found.append(Problem(spelled, text, allowed))
+        else:
+            given[name] = text
+    return given
+
+
+def _same(name: str, one: str, other: str) -> bool:
+    kind = TABLE[name].kind
+    try:
+        return kind.parse(one) == kind.parse(other)
+    except RejectedError:
+        return one == other
+
+
+def _parsed(given: Mapping[str, str], found: list[Problem]) -> dict[str, Value]:
+    parsed: dict[str, Value] = {}
+    for name, text in given.items():
+        kind = TABLE[name].kind
+        try:
+            parsed[name] = kind.parse(text)
+        except RejectedError as error:
+            found.append(Problem(name, text, kind.allowed, str(error)))
+    return parsed
+
+
+def _missing(given: Mapping[str, str]) -> list[Problem]:
+    return [
+        Problem(name, None, parameter.kind.allowed, "required")
+        for name, parameter in TABLE.items()
+        if parameter.required and name not in given
+    ]
+
+
+def _without_old(name: str, value: Value, warnings: list[str]) -> Value:
+    """Return ``value`` with what is old in it replaced, or dropped from a list."""
+    old = TABLE[name].old or {}
+    for word in value if isinstance(value, tuple) else (value,):
+        if isinstance(word, str) and word in old:
+            warnings.append(f"{name}={word} {old[word].why}")
+    if isinstance(value, tuple):
+        return tuple(word for word in value if not (isinstance(word, str) and word in old))
+    return old[value].new if isinstance(value, str) and value in old else value
+
+
+def _tuned(values: Mapping[str, Value], warnings: list[str]) -> Metric | None:
+    """Return the tuner's metric; one that only its own expression knows is left to it."""
+    text = str(values.get(_TUNER, ""))
+    metric = _metric(text.removeprefix("validation:").removeprefix("train:"), values)
+    if text and metric is None:
+        warnings.append(
+            f"{_TUNER}: {text!r} is no metric of Treeline, so only the tuner can find it in the log"
+        )
+    return metric
+
+
+def _metrics(
+    values: Mapping[str, Value], tuned: Metric | None, warnings: list[str]
+) -> tuple[tuple[str, Metric], ...]:
+    """Return the metrics in the order asked for, the tuner's last, none twice."""
+    asked = values.get("eval_metric")
+    metrics: dict[str, tuple[str, Metric]] = {}
+    for name in map(str, asked) if isinstance(asked, tuple) else ():
+        metric = _metric(name, values)
+        if metric is not None:
+            metrics.setdefault(metric.name, ("eval_metric", metric))
+            if metric.name != name:
+                warnings.append(f"eval_metric: {name} is reported as {metric.name}")
+    if tuned is not None:
+        metrics.setdefault(tuned.name, (_TUNER, tuned))
+    return tuple(metrics.values())
+
+
+def _metric(name: str, values: Mapping[str, Value]) -> Metric | None:
+    power = values.get("tweedie_variance_power")
+    return lookup(name, power if isinstance(power, float) else TWEEDIE_POWER)
+
+
+def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> Config:
+    metrics = tuple(metric.name for _, metric in asked.metrics)
+    last = metrics[-1] if metrics else None
+    return Config(
+        num_round=_whole(asked, "num_round") or 1,
+        objective=asked.objective,
+        num_class=_whole(asked, "num_class"),
+        eval_metrics=metrics,
+        objective_metric=asked.tuned.name if asked.tuned else last,
+        early_stopping_rounds=_whole(asked, "early_stopping_rounds"),
+        csv_weights=bool(asked.get("csv_weights")),
+        save_model_on_termination=bool(asked.get("save_model_on_termination")),
+        seed=_whole(asked, "seed") or 0,
+        nthread=_whole(asked, "nthread"),
+        compute=asked.compute,
+        device=None if asked.get("device") is None else str(asked.get("device")),
+        kfold=_whole(asked, "_kfold"),
+        num_cv_round=_whole(asked, "_num_cv_round") or 1,
+        booster=_booster(asked),
+        given=given,
+        warnings=tuple(warnings),
+    )
+
+
+def _whole(asked: Asked, name: str) -> int | None:
+    value = asked.get(name)
+    return value if isinstance(value, int) else None
+
+
+def _booster(asked: Asked) -> dict[str, int | float | str]:
+    idle = unused(asked)
+    params: dict[str, int | float | str] = {}
+    # These three are always said, so that the model's record does not lean on defaults.
+    for name in ("objective", "seed", "seed_per_iteration", *asked.values):
+        parameter, value = TABLE[name], asked.get(name)
+        if parameter.own or parameter.dead or name in idle or value in (None, ()):
+            continue
+        params[name] = _plain(parameter.kind, value)
+    return params
+
+
+def _plain(kind: Kind, value: Value | None) -> int | float | str:
+    return value if isinstance(value, int | float | str) else kind.text(value or ())
+
+
+def _error(found: list[Problem]) -> HyperparameterError:
+    if len(found) == 1:
+        cause = f"Hyperparameter {_line(found[0], 80, 600)}"
+    else:
+        lines = "; ".join(f"({i}) {_line(each, 30, 60)}" for i, each in enumerate(found, 1))
+        cause = f"{len(found)} problems with the hyperparameters: {lines}"
+    those = "it" if len(found) == 1 else "them"
+    return HyperparameterError(
+        cause,
+        f"Correct {those} in the hyperparameters of the training job or of the tuner's ranges; "
+        "docs/hyperparameters.md lists every name with what it takes.",
+    )
+
+
+def _line(problem: Problem, found_limit: int, allowed_limit: int) -> str:
+    name = problem.name if problem.name.isprintable() and problem.name else repr(problem.name)
+    head = f"{_cut(name, 64)}: missing"
+    if problem.found is not None:
+        head = f"{_cut(name, 64)}: found {_cut(repr(problem.found), found_limit)}"
+    allowed = f"allowed {_cut(problem.allowed, allowed_limit)}"
+    hint = f"; {problem.hint}" if problem.hint else ""
+    return f"{head}, {allowed if problem.allowed else 'no such hyperparameter'}{hint}"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

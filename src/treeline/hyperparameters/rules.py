@@ -1,0 +1,318 @@
+"""What must hold between hyperparameters, and what is worth a warning.
+
+Each rule looks at what was asked for and yields the problems it sees; none stops another. A rule
+that asks for a value which could not be parsed is skipped: its problem is already known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from treeline.hyperparameters.kinds import Value, within
+from treeline.hyperparameters.table import DROPOUT, TABLE
+from treeline.metrics.names import (
+    EXPECTILE,
+    MULTICLASS,
+    OBJECTIVES,
+    QUANTILE,
+    Metric,
+    alternatives,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to change: the hyperparameter, its text, what is allowed, and maybe a hint."""
+
+    name: str
+    found: str | None
+    allowed: str
+    hint: str = ""
+
+
+class UndecidedError(Exception):
+    """A rule needs a value that could not be parsed."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The parsed hyperparameters, old values already replaced, and the metrics to report."""
+
+    values: Mapping[str, Value]
+    broken: frozenset[str]
+    # The metrics to report, each with the hyperparameter that asked for it first.
+    metrics: tuple[tuple[str, Metric], ...]
+    tuned: Metric | None  # the tuner's own metric, which is among them
+
+    def get(self, name: str) -> Value | None:
+        """Return the value of ``name``, or the default that takes effect in its place."""
+        if name in self.broken:
+            raise UndecidedError
+        default = TABLE[name].default
+        if name in self.values or default is None:
+            return self.values.get(name)
+        return TABLE[name].kind.parse(default)
+
+    @property
+    def objective(self) -> str:
+        """Return the objective."""
+        return str(self.get("objective"))
+
+    @property
+    def task(self) -> str:
+        """Return what the objective predicts."""
+        return OBJECTIVES[self.objective].task
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Return the families of the metrics asked for."""
+        return frozenset(metric.family for _, metric in self.metrics)
+
+    @property
+    def tree_method(self) -> str:
+        """Return how trees are grown: an updater named by hand overrides tree_method."""
+        names = self.get("updater")
+        grower = names[0] if isinstance(names, tuple) and names else None
+        return _METHODS.get(str(grower), str(self.get("tree_method")))
+
+    @property
+    def compute(self) -> str:
+        """Return the compute path: ``compute``, or what another spelling of it stands for."""
+        if self.get("compute") != "auto":
+            return str(self.get("compute"))
+        if self.get("use_dask_gpu_training"):
+            return "multiGPU"
+        return "singleGPU" if str(self.get("device")).startswith("cuda") else "auto"
+
+    def problem(self, name: str, allowed: str, hint: str = "") -> Problem:
+        """Return the problem that ``name`` is not ``allowed`` as it stands."""
+        value = self.values.get(name)
+        return Problem(name, None if value is None else TABLE[name].kind.text(value), allowed, hint)
+
+
+type Rule = Callable[[Asked], Iterator[Problem]]
+type Advice = Callable[[Asked], Iterator[str]]
+
+_METHODS = {
+    "grow_colmaker": "exact",
+    "grow_histmaker": "approx",
+    "grow_quantile_histmaker": "hist",
+}
+_REFINERS = ("refresh", "prune")
+_LINEAR_UPDATERS = ("shotgun", "coord_descent")
+_BASE_SCORES = {
+    "binary:logistic": "[0, 1]",
+    "reg:logistic": "[0, 1]",
+    "reg:gamma": "(0, +inf)",
+    "reg:tweedie": "(0, +inf)",
+    "survival:cox": "(0, +inf)",
+    "count:poisson": "[0, +inf)",
+    "reg:squaredlogerror": "(-1, +inf)",
+}
+# Every hyperparameter that says where to train.
+_PLACES = ("compute", "device", "use_dask_gpu_training")
+_ALPHAS = {QUANTILE: "quantile_alpha", EXPECTILE: "expectile_alpha"}
+# Metrics that compare a class or a probability with the label; logitraw predicts neither.
+_OF_PROBABILITIES = frozenset(
+    {"logloss", "error", "rmse", "rmsle", "mae", "mape", "mphe", "poisson-nloglik"}
+)
+
+
+def _classes(asked: Asked) -> Iterator[Problem]:
+    if asked.task == MULTICLASS and asked.get("num_class") is None:
+        yield asked.problem("num_class", "[2, +inf)", f"required by objective={asked.objective}")
+    if asked.task != MULTICLASS and asked.get("num_class") is not None:
+        yield asked.problem(
+            "num_class",
+            "multi:softmax and multi:softprob only",
+            f"here objective={asked.objective}",
+        )
+
+
+def _alphas(asked: Asked) -> Iterator[Problem]:
+    name = _ALPHAS.get(asked.task)
+    if name is None:
+        return
+    alphas = asked.get(name)
+    if alphas is None:
+        hint = f"required by objective={asked.objective}"
+        yield asked.problem(name, TABLE[name].kind.allowed, hint)
+    elif isinstance(alphas, tuple) and len(alphas) > 1:
+        for source, metric in asked.metrics:
+            if metric.family not in (asked.task, "mphe"):
+                hint = f"{metric.name} needs a single {name}"
+                yield Problem(source, metric.name, OBJECTIVES[asked.objective].task, hint)
+
+
+def _metrics_suit(asked: Asked) -> Iterator[Problem]:
+    for source, metric in asked.metrics:
+        if not metric.suits(asked.objective):
+            allowed = f"{alternatives(metric, asked.objective)} with objective={asked.objective}"
+            yield Problem(source, metric.name, allowed)
+
+
+def _base_score(asked: Asked) -> Iterator[Problem]:
+    score, allowed = asked.get("base_score"), _BASE_SCORES.get(asked.objective)
+    if isinstance(score, float) and allowed and not within(score, allowed):
+        yield asked.problem("base_score", f"{allowed} with objective={asked.objective}")
+
+
+def _early_stopping(asked: Asked) -> Iterator[Problem]:
+    if asked.get("early_stopping_rounds") is None:
+        return
+    if asked.get("booster") == "gblinear":
+        yield asked.problem(
+            "early_stopping_rounds",
+            "booster=gbtree or dart",
+            "a linear model cannot be cut back to its best round",
+        )
+    if asked.get("disable_default_eval_metric") and not (asked.get("eval_metric") or asked.tuned):
+        yield asked.problem(
+            "early_stopping_rounds",
+            "with a metric",
+            "name an eval_metric or drop disable_default_eval_metric",
+        )
+
+
+def _no_update(asked: Asked) -> Iterator[Problem]:
+    if asked.get("process_type") == "update":
+        yield asked.problem(
+            "process_type", "default", "update needs a model, and a job starts without one"
+        )
+
+
+def _updater(asked: Asked) -> Iterator[Problem]:
+    names = asked.get("updater")
+    if not isinstance(names, tuple) or not names:
+        return
+    if asked.get("booster") == "gblinear":
+        if len(names) != 1 or names[0] not in _LINEAR_UPDATERS:
+            yield asked.problem("updater", "shotgun or coord_descent with booster=gblinear")
+    elif names[0] not in _METHODS or any(name not in _REFINERS for name in names[1:]):
+        allowed = f"one of {', '.join(_METHODS)}, then any of {', '.join(_REFINERS)}"
+        yield asked.problem("updater", allowed)
+
+
+def _selector(asked: Asked) -> Iterator[Problem]:
+    if asked.get("booster") != "gblinear" or asked.get("updater") == ("coord_descent",):
+        return
+    if asked.get("feature_selector") not in ("cyclic", "shuffle"):
+        yield asked.problem(
+            "feature_selector", "cyclic or shuffle", "the others need updater=coord_descent"
+        )
+
+
+def _exact(asked: Asked) -> Iterator[Problem]:
+    if asked.get("booster") == "gblinear":
+        return
+    method = asked.tree_method
+    vectors = asked.get("multi_strategy") == "multi_output_tree"
+    if vectors and method not in ("auto", "hist"):
+        yield asked.problem("multi_strategy", f"one_output_per_tree with tree_method={method}")
+    if method != "exact":
+        return
+    if asked.get("max_depth") == 0:
+        yield asked.problem("max_depth", "[1, +inf) with tree_method=exact")
+    if asked.get("colsample_bynode") != 1:
+        yield asked.problem("colsample_bynode", "1 with tree_method=exact")
+    if asked.compute not in ("auto", "singleCPU"):
+        name = next(name for name in _PLACES if name in asked.values)
+        yield asked.problem(name, "one machine's processors with tree_method=exact")
+
+
+def _places(asked: Asked) -> Iterator[Problem]:
+    compute, device = asked.compute, asked.get("device")
+    if compute == "auto":
+        return
+    if device is not None and compute.endswith("GPU") != str(device).startswith("cuda"):
+        yield asked.problem("device", f"what agrees with compute={compute}, or nothing")
+    if asked.get("use_dask_gpu_training") and compute != "multiGPU":
+        yield asked.problem("use_dask_gpu_training", f"false with compute={compute}")
+
+
+RULES: tuple[Rule, ...] = (
+    _classes,
+    _alphas,
+    _metrics_suit,
+    _base_score,
+    _early_stopping,
+    _no_update,
+    _updater,
+    _selector,
+    _exact,
+    _places,
+)
+
+
+def problems(asked: Asked) -> Iterator[Problem]:
+    """Yield every broken rule."""
+    for rule in RULES:
+        try:
+            yield from rule(asked)
+        except UndecidedError:
+            continue
+
+
+def unused(asked: Asked) -> Mapping[str, str]:
+    """Return the given hyperparameters that would have no effect, and what each needs.
+
+    XGBoost ignores them, some silently; left out, they cannot mislead anyone who reads the
+    model's configuration.
+    """
+    found: dict[str, str] = {}
+    for name in asked.values:
+        for need in TABLE[name].needs:
+            value = asked.tree_method if need.name == "tree_method" else asked.get(need.name)
+            if not need.holds(value, asked.families):
+                found.setdefault(name, str(need))
+    return found
+
+
+def _dropout(asked: Asked) -> Iterator[str]:
+    names = [name for name in ("rate_drop", "one_drop") if asked.values.get(name)]
+    if names and asked.get("booster") == "gbtree":
+        yield (
+            f"{' and '.join(names)}: {DROPOUT.lower()} takes effect with booster=gbtree too, "
+            "unlike in XGBoost before 3.4"
+        )
+
+
+def _raw_margins(asked: Asked) -> Iterator[str]:
+    families = asked.families or {OBJECTIVES[asked.objective].default_metric}
+    names = sorted(_OF_PROBABILITIES.intersection(families))
+    if asked.objective == "binary:logitraw" and names:
+        yield (
+            f"eval_metric: with objective=binary:logitraw XGBoost compares {', '.join(names)} with "
+            "raw margins, not probabilities; use auc, or objective=binary:logistic"
+        )
+
+
+def _doubtful(asked: Asked) -> Iterator[str]:
+    for source, metric in asked.metrics:
+        if asked.task in metric.doubtful:
+            yield (
+                f"{source}: {metric.name} is a number only for labels 0 and 1; "
+                f"objective={asked.objective} takes others too"
+            )
+
+
+def _ignored_method(asked: Asked) -> Iterator[str]:
+    if asked.get("updater") and "tree_method" in asked.values:
+        yield "tree_method has no effect: updater is given and decides"
+
+
+def _unseeded(asked: Asked) -> Iterator[str]:
+    if not asked.get("seed_per_iteration"):
+        yield "seed_per_iteration=false: a resumed job may sample other rows than an unbroken one"
+
+
+ADVICE: tuple[Advice, ...] = (_dropout, _raw_margins, _doubtful, _ignored_method, _unseeded)
+
+
+def advice(asked: Asked) -> Iterator[str]:
+    """Yield what is legal but worth a line, for hyperparameters without a problem."""
+    for name, need in unused(asked).items():
+        yield f"{name} has no effect here: it needs {need}"
+    for each in ADVICE:
+        yield from each(asked)

@@ -1,0 +1,516 @@
+"""The hyperparameters, each declared once: what is parsed, published and documented is this.
+
+Names, ranges and aliases are those of the SageMaker built-in XGBoost image, so that its jobs run
+unchanged, and whatever XGBoost 3.4.1 adds. Three ranges differ, because XGBoost itself differs:
+``max_bin`` starts at 2 (0 and 1 stop the training), ``base_score`` may be negative, and
+interaction constraints count from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from treeline.hyperparameters.kinds import (
+    Boolean,
+    Categorical,
+    CategoricalList,
+    Continuous,
+    Device,
+    FloatList,
+    Integer,
+    InteractionConstraints,
+    Kind,
+    Metrics,
+    MonotoneConstraints,
+    Text,
+)
+from treeline.metrics.names import OBJECTIVES
+
+
+@dataclass(frozen=True)
+class When:
+    """A hyperparameter has an effect only where ``name`` is one of ``values`` (none: is given).
+
+    A value ending in ``:`` stands for all that start with it. Some parameters are also read by
+    a metric, whatever the objective: ``metrics`` names its families.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        values = " or ".join(f"{value}*" if value[-1] == ":" else value for value in self.values)
+        metrics = f", or the metric {' or '.join(self.metrics)}" if self.metrics else ""
+        return f"{self.name}{'=' if values else ''}{values}{metrics}"
+
+    def holds(self, value: object, families: frozenset[str]) -> bool:
+        """Return whether ``value`` of ``name``, or a metric's family, makes it take effect."""
+        word = str(value)
+        named = any(
+            word.startswith(item) if item[-1] == ":" else word == item for item in self.values
+        )
+        given = not self.values and value is not None
+        return named or given or not families.isdisjoint(self.metrics)
+
+
+@dataclass(frozen=True)
+class Old:
+    """An old value: accepted with a warning, and trained with ``new`` in its place."""
+
+    new: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter."""
+
+    name: str
+    group: str
+    kind: Kind
+    default: str | None  # what takes effect when it is absent; None where nothing does
+    help: str
+    aliases: tuple[str, ...] = ()
+    tunable: tuple[float, float] | None = None  # the range recommended for a tuner
+    required: bool = False
+    needs: tuple[When, ...] = ()
+    old: Mapping[str, Old] | None = None
+    dead: str = ""  # accepted and ignored; says what to do instead
+    # Treeline's own: read by Treeline and never handed to XGBoost as a parameter.
+    own: bool = False
+
+
+JOB, DATA, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
+    "Training job",
+    "Data",
+    "General",
+    "Trees",
+    "Dropout",
+    "Linear booster",
+    "Objective and metrics",
+    "Ranking",
+    "Without effect",
+)
+GROUPS = (JOB, DATA, GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR, DEAD)
+
+_TREES = When("booster", ("gbtree", "dart"))
+_LINEAR = When("booster", ("gblinear",))
+_BINNED = When("tree_method", ("auto", "approx", "hist"))
+_RANKS = When("objective", ("rank:",), ("ndcg", "map", "pre"))
+_AFT = When("objective", ("survival:aft",))
+# Only these objectives read it; the others leave XGBoost to call it unused.
+_WEIGHTED = ("binary:logistic", "binary:logitraw", "reg:logistic", "reg:squarederror", "reg:gamma")
+
+_ANY_NUMBER = Continuous("(-inf, +inf)")
+_FROM_0 = Continuous("[0, +inf)")
+_RATIO = Continuous("[0, 1]")
+_SHARE = Continuous("(0, 1]")
+_COUNT_FROM_0 = Integer("[0, +inf)")
+_COUNT = Integer("[1, +inf)")
+_FLAG = Integer("[0, 1]")
+_BOOL = Boolean("[true, false]")
+
+
+def _words(*values: str) -> Categorical:
+    return Categorical(f"[{', '.join(values)}]", values)
+
+
+def _word_list(*values: str) -> CategoricalList:
+    return CategoricalList(f"a comma list of {', '.join(values)}", values)
+
+
+_GONE_UPDATER = "no longer exists in XGBoost and is left out; tree_method chooses the updaters"
+
+_PARAMETERS = (
+    # --- the training job ---------------------------------------------------------------
+    Parameter(
+        "num_round", JOB, _COUNT, None,
+        "number of boosting rounds",
+        aliases=("num_boost_round",), tunable=(1, 4000), required=True, own=True,
+    ),
+    Parameter(
+        "early_stopping_rounds", JOB, _COUNT, None,
+        "stop after this many rounds without a better validation score",
+        own=True,
+    ),
+    Parameter(
+        "compute", JOB, _words("auto", "singleCPU", "multiCPU", "singleGPU", "multiGPU"), "auto",
+        "where to train: one or several, processors or GPUs; auto looks at the machine",
+        own=True,
+    ),
+    Parameter(
+        "device", JOB, Device("[cpu, cuda, cuda:N, gpu, gpu:N]"), None,
+        "the same choice in XGBoost's own words; cuda stands for compute=singleGPU",
+        own=True,
+    ),
+    Parameter(
+        "save_model_on_termination", JOB, _BOOL, "false",
+        "keep the model of the rounds done when the job is stopped",
+        own=True,
+    ),
+    Parameter(
+        "_kfold", JOB, Integer("[2, +inf)"), None,
+        "number of folds; train and validation rows are pooled",
+        own=True,
+    ),
+    Parameter(
+        "_num_cv_round", JOB, _COUNT, "1",
+        "how often to repeat the k-fold split",
+        needs=(When("_kfold", ()),), own=True,
+    ),
+    Parameter(
+        "_tuning_objective_metric", JOB, Text("validation:<metric> or train:<metric>"), None,
+        "set by the tuner: the metric it reads, added to eval_metric",
+        own=True,
+    ),
+    # --- data ---------------------------------------------------------------------------
+    Parameter(
+        "csv_weights", DATA, _FLAG, "0",
+        "1: the second column of CSV files is the weight of the row",
+        own=True,
+    ),
+    # --- general ------------------------------------------------------------------------
+    Parameter(
+        "booster", GENERAL, _words("gbtree", "gblinear", "dart"), "gbtree",
+        "trees or a linear model; dart is gbtree with dropout",
+        old={
+            "gblinear": Old("gblinear", "is deprecated in XGBoost and will go; prefer gbtree"),
+            "dart": Old(
+                "dart", "is deprecated in XGBoost; booster=gbtree takes the dropout parameters too"
+            ),
+        },
+    ),
+    Parameter("verbosity", GENERAL, Integer("[0, 3]"), "1", "how much XGBoost says: 0 to 3"),
+    Parameter(
+        "nthread", GENERAL, _COUNT, None,
+        "number of threads; all that the container may use when absent",
+        aliases=("n_jobs",), own=True,
+    ),
+    Parameter(
+        "seed", GENERAL, Integer("(-2147483648, 2147483647)"), "0",
+        "seed of row, column and dropout sampling",
+        aliases=("random_state",),
+    ),
+    Parameter(
+        "seed_per_iteration", GENERAL, _BOOL, "true",
+        "seed every round anew, so that a resumed job grows the same trees",
+    ),
+    # --- objective and metrics ----------------------------------------------------------
+    Parameter(
+        "objective", OBJECTIVE, _words(*OBJECTIVES), "reg:squarederror",
+        "what to learn",
+        old={"reg:linear": Old("reg:squarederror", "is now called reg:squarederror")},
+    ),
+    Parameter(
+        "num_class", OBJECTIVE, Integer("[2, +inf)"), None,
+        "number of classes; required by multi:*",
+    ),
+    Parameter(
+        "eval_metric", OBJECTIVE, Metrics("a comma list of metric names"), None,
+        "metrics to report each round; early stopping follows the last one",
+        own=True,
+    ),
+    Parameter(
+        "disable_default_eval_metric", OBJECTIVE, _BOOL, "false",
+        "report no metric when eval_metric names none",
+    ),
+    Parameter(
+        "base_score", OBJECTIVE, _ANY_NUMBER, None,
+        "first prediction of every row; estimated from the labels when absent",
+    ),
+    Parameter(
+        "scale_pos_weight", OBJECTIVE, Continuous("(0, +inf)"), "1",
+        "factor on the weight of rows with label 1",
+        needs=(When("objective", _WEIGHTED),),
+    ),
+    Parameter(
+        "tweedie_variance_power", OBJECTIVE, Continuous("(1, 2)"), "1.5",
+        "reg:tweedie: near 1 is Poisson-like, near 2 gamma-like",
+        needs=(When("objective", ("reg:tweedie",)),),
+    ),
+    Parameter(
+        "huber_slope", OBJECTIVE, Continuous("(0, +inf)"), "1",
+        "reg:pseudohubererror: where the squared loss bends into a straight line",
+        needs=(When("objective", ("reg:pseudohubererror",), ("mphe",)),),
+    ),
+    Parameter(
+        "quantile_alpha", OBJECTIVE, FloatList("ascending numbers, each in [0, 1]"), None,
+        "quantiles to predict, one output each; required by reg:quantileerror",
+        needs=(When("objective", ("reg:quantileerror",)),),
+    ),
+    Parameter(
+        "expectile_alpha", OBJECTIVE, FloatList("ascending numbers, each in [0, 1]"), None,
+        "expectiles to predict, one output each; required by reg:expectileerror",
+        needs=(When("objective", ("reg:expectileerror",)),),
+    ),
+    Parameter(
+        "aft_loss_distribution", OBJECTIVE, _words("normal", "logistic", "extreme"), "normal",
+        "survival:aft: distribution of the error",
+        needs=(_AFT,),
+    ),
+    Parameter(
+        "aft_loss_distribution_scale", OBJECTIVE, _FROM_0, "1",
+        "survival:aft: scale of that distribution",
+        needs=(_AFT,),
+    ),
+    # --- trees --------------------------------------------------------------------------
+    Parameter(
+        "eta", TREE, _RATIO, "0.3",
+        "how much of each new tree is added (gblinear: 0.5)",
+        aliases=("learning_rate",), tunable=(0.1, 0.5),
+    ),
+    Parameter(
+        "gamma", TREE, _FROM_0, "0",
+        "least gain that justifies a split",
+        aliases=("min_split_loss",), tunable=(0, 5), needs=(_TREES,),
+    ),
+    Parameter(
+        "max_depth", TREE, _COUNT_FROM_0, "6",
+        "depth of a tree; 0 is no limit",
+        tunable=(0, 10), needs=(_TREES,),
+    ),
+    Parameter(
+        "min_child_weight", TREE, _FROM_0, "1",
+        "least sum of hessians in a leaf",
+        tunable=(0, 120), needs=(_TREES,),
+    ),
+    Parameter(
+        "max_delta_step", TREE, _FROM_0, "0",
+        "bound on the value of a leaf; 0 is none (count:poisson: 0.7)",
+        tunable=(0, 10), needs=(_TREES,),
+    ),
+    Parameter(
+        "subsample", TREE, _SHARE, "1",
+        "share of the rows each tree sees",
+        tunable=(0.5, 1), needs=(_TREES,),
+    ),
+    Parameter(
+        "sampling_method", TREE, _words("uniform", "gradient_based"), "uniform",
+        "how subsample draws rows: all alike, or by the size of their gradient",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "colsample_bytree", TREE, _SHARE, "1",
+        "share of the columns each tree sees",
+        tunable=(0.5, 1), needs=(_TREES,),
+    ),
+    Parameter(
+        "colsample_bylevel", TREE, _SHARE, "1",
+        "share of those columns each level sees",
+        tunable=(0.1, 1), needs=(_TREES,),
+    ),
+    Parameter(
+        "colsample_bynode", TREE, _SHARE, "1",
+        "share of those columns each split sees",
+        tunable=(0.1, 1), needs=(_TREES,),
+    ),
+    Parameter(
+        "lambda", TREE, _FROM_0, "1",
+        "L2 penalty on leaf values (gblinear: 0)",
+        aliases=("reg_lambda",), tunable=(0, 1000),
+    ),
+    Parameter(
+        "alpha", TREE, _FROM_0, "0",
+        "L1 penalty on leaf values",
+        aliases=("reg_alpha",), tunable=(0, 1000),
+    ),
+    Parameter(
+        "tree_method", TREE, _words("auto", "exact", "approx", "hist", "gpu_hist"), "auto",
+        "how splits are searched; auto is hist",
+        needs=(_TREES,),
+        old={
+            "gpu_hist": Old(
+                "hist", "is gone from XGBoost: trained with hist; use compute to ask for a GPU"
+            )
+        },
+    ),
+    Parameter(
+        "grow_policy", TREE, _words("depthwise", "lossguide"), "depthwise",
+        "which node to split next: the shallowest, or the one that gains most",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "max_leaves", TREE, _COUNT_FROM_0, "0",
+        "number of leaves of a tree; 0 is no limit",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "max_bin", TREE, Integer("[2, +inf)"), "256",
+        "number of bins a column is cut into",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "num_parallel_tree", TREE, _COUNT, "1",
+        "number of trees per round; more than 1 boosts small forests",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "monotone_constraints", TREE,
+        MonotoneConstraints("-1, 0 or 1 per feature, such as (1,0,-1)"), None,
+        "direction in which the prediction may follow each feature",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "interaction_constraints", TREE,
+        InteractionConstraints("groups of feature indices from 0, such as [[0,1],[2,3]]"), None,
+        "features that may meet in one branch; the first feature is 0",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "multi_strategy", TREE, _words("one_output_per_tree", "multi_output_tree"),
+        "one_output_per_tree",
+        "several outputs: a tree for each, or vectors in the leaves (hist only)",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "max_cat_to_onehot", TREE, _COUNT, "4",
+        "categories of a column up to which each is split off alone",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "max_cat_threshold", TREE, _COUNT, "64",
+        "categories considered for one side of a split",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "max_cached_hist_node", TREE, _COUNT, None,
+        "number of histograms kept in memory; unlimited when absent",
+        needs=(_TREES, _BINNED),
+    ),
+    Parameter(
+        "updater", TREE,
+        _word_list(
+            "grow_colmaker", "distcol", "grow_histmaker", "grow_quantile_histmaker",
+            "grow_skmaker", "sync", "refresh", "prune", "shotgun", "coord_descent",
+        ), None,
+        "the tree or linear updaters by name, in place of tree_method",
+        old={name: Old("", _GONE_UPDATER) for name in ("distcol", "grow_skmaker", "sync")},
+    ),
+    Parameter(
+        "process_type", TREE, _words("default", "update"), "default",
+        "default grows new trees; update is refused, as a job starts without a model",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "refresh_leaf", TREE, _FLAG, "1",
+        "process_type=update: whether to renew the leaf values",
+        needs=(When("process_type", ("update",)),),
+    ),
+    # --- dropout ------------------------------------------------------------------------
+    Parameter(
+        "rate_drop", DROPOUT, _RATIO, "0",
+        "share of the earlier trees dropped in a round",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "one_drop", DROPOUT, _FLAG, "0",
+        "1: drop at least one tree in every round",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "skip_drop", DROPOUT, _RATIO, "0",
+        "chance of a round without dropout",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "sample_type", DROPOUT, _words("uniform", "weighted"), "uniform",
+        "drop trees alike, or heavy ones more often",
+        needs=(_TREES,),
+    ),
+    Parameter(
+        "normalize_type", DROPOUT, _words("tree", "forest"), "tree",
+        "weight of a new tree: like one dropped tree, or like all of them",
+        needs=(_TREES,),
+    ),
+    # --- ranking ------------------------------------------------------------------------
+    Parameter(
+        "lambdarank_pair_method", RANK, _words("topk", "mean"), "topk",
+        "pairs from the top of the list, or sampled from all of it",
+        needs=(_RANKS,),
+    ),
+    Parameter(
+        "lambdarank_num_pair_per_sample", RANK, _COUNT, None,
+        "depth of the top (32 when absent), or pairs sampled per row (1)",
+        needs=(_RANKS,),
+    ),
+    Parameter(
+        "lambdarank_normalization", RANK, _BOOL, "true",
+        "scale gradients by the size of the list",
+        needs=(_RANKS,),
+    ),
+    Parameter(
+        "lambdarank_score_normalization", RANK, _BOOL, "true",
+        "scale gradients by the difference of the scores",
+        needs=(_RANKS,),
+    ),
+    Parameter(
+        "lambdarank_unbiased", RANK, _BOOL, "false",
+        "correct for clicks that depend on the position",
+        needs=(_RANKS,),
+    ),
+    Parameter(
+        "lambdarank_bias_norm", RANK, _FROM_0, "1",
+        "penalty of that correction",
+        needs=(_RANKS,),
+    ),
+    Parameter(
+        "ndcg_exp_gain", RANK, _BOOL, "true",
+        "gain 2^label - 1 in ndcg; false takes the label itself",
+        needs=(_RANKS,),
+    ),
+    # --- linear -------------------------------------------------------------------------
+    Parameter(
+        "feature_selector", LINEAR, _words("cyclic", "shuffle", "random", "greedy", "thrifty"),
+        "cyclic",
+        "order in which features are updated",
+        needs=(_LINEAR,),
+    ),
+    Parameter(
+        "top_k", LINEAR, _COUNT_FROM_0, "0",
+        "features updated per round by greedy and thrifty; 0 is all",
+        needs=(_LINEAR, When("feature_selector", ("greedy", "thrifty"))),
+    ),
+    # --- accepted, without effect -------------------------------------------------------
+    Parameter(
+        "use_dask_gpu_training", DEAD, _BOOL, "false",
+        "true is read as compute=multiGPU",
+        dead="is gone; compute=multiGPU says the same", own=True,
+    ),
+    Parameter(
+        "sketch_eps", DEAD, Continuous("(0, 1)"), None,
+        "precision of the old quantile sketch",
+        dead="is gone from XGBoost; max_bin sets the precision (about 1 / sketch_eps)",
+    ),
+    Parameter(
+        "predictor", DEAD, _words("auto", "cpu_predictor", "gpu_predictor"), None,
+        "where to predict",
+        dead="is gone from XGBoost; it predicts where compute trains",
+    ),
+    Parameter(
+        "dsplit", DEAD, _words("row", "col"), None,
+        "how hosts share the data",
+        dead="is gone from XGBoost; hosts share rows",
+    ),
+    Parameter(
+        "deterministic_histogram", DEAD, _BOOL, None,
+        "GPU histograms in a fixed order",
+        dead="is gone from XGBoost; its histograms are always deterministic",
+    ),
+    Parameter(
+        "prob_buffer_row", DEAD, Integer("(1, +inf)"), None,
+        "buffer of the old updaters",
+        dead="is gone from XGBoost together with the updater that read it",
+    ),
+    Parameter(
+        "lambda_bias", DEAD, _RATIO, None,
+        "L2 penalty on the bias of gblinear",
+        dead="is gone from XGBoost; gblinear has no penalty on the bias",
+    ),
+)  # fmt: skip
+
+TABLE: Mapping[str, Parameter] = {parameter.name: parameter for parameter in _PARAMETERS}
+ALIASES: Mapping[str, str] = {
+    alias: parameter.name for parameter in _PARAMETERS for alias in parameter.aliases
+}
