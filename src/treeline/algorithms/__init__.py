@@ -1,0 +1,1 @@
+"""Algorithms: fit, predict, save, load; one module each."""

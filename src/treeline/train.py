@@ -1,0 +1,82 @@
+"""The default training job as a process: from ``/opt/ml`` to an exit status.
+
+``main`` is what the container, the toolkit and the ``treeline train`` command all call.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from treeline import trainer
+from treeline.console import Console
+from treeline.errors import PlatformError, Stopped, TreelineError, failure_text
+from treeline.opt_ml import Paths, read_job
+from treeline.stopping import StopRequest
+from treeline.supervisor import supervise
+
+# Read by native libraries when they are loaded, so set before they are; what the user set wins.
+_NATIVE_SETTINGS = {
+    # Waiting OpenMP threads sleep. By default they spin, and where the container shares its
+    # cores they spin away the time the working thread needs (docs/decisions.md has numbers).
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # numpy's linear algebra is not used; without this it starts a thread for every core.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def main(root: Path, environ: Mapping[str, str]) -> int:
+    """Run the job under ``root`` and return the exit status; see ``errors`` for the values."""
+    return supervise(partial(train, root, environ), Paths(root).failure)
+
+
+def train(root: Path, environ: Mapping[str, str]) -> int:
+    """Run the job in this process: train, or write why not."""
+    for name, value in _NATIVE_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    console = Console()
+    warnings.showwarning = partial(_show_warning, console)
+    failure = Paths(root).failure
+    try:
+        failure.unlink(missing_ok=True)  # an earlier run's, on a laptop
+        with StopRequest().installed() as stop:
+            trainer.run(read_job(root, environ), console, stop)
+    except Stopped:
+        console.line(
+            "Stopped on request. No model was written: set save_model_on_termination=true "
+            "to keep the model of the rounds trained so far."
+        )
+        return Stopped.exit_status
+    except MemoryError as error:
+        problem = PlatformError(
+            f"Out of memory: {error}", "Use an instance with more memory, or less data."
+        )
+        problem.__cause__ = error
+        return _fail(problem, failure)
+    except Exception as error:
+        return _fail(error, failure)
+    return 0
+
+
+def _show_warning(console: Console, message: Warning | str, *_: object) -> None:
+    """Log a library's warning as a line: XGBoost's without its time stamp and C++ source line."""
+    console.warning(re.sub(r"^\[[0-9:]+\] WARNING: \S+ ", "", " ".join(str(message).split())))
+
+
+def _fail(error: Exception, failure: Path) -> int:
+    """Write the failure file and the log's last lines; return the exit status."""
+    text = failure_text(error)
+    # In the log a mistake of the user's needs no traceback; the file has it all the same.
+    known = isinstance(error, TreelineError)
+    print(f"ERROR: {error}" if known else f"ERROR: {text}", file=sys.stderr, flush=True)
+    try:
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        print(f"ERROR: {failure} could not be written: {problem}", file=sys.stderr, flush=True)
+    return error.exit_status if isinstance(error, TreelineError) else 1
