@@ -1,0 +1,65 @@
+# What a person types. `make` alone lists it.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE := treeline:cpu
+TREE := local_test/opt_ml
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+ENGINE := $(shell docker info >/dev/null 2>&1 && echo yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint format image test-image docs lock bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: $(VENV)/ready ## make .venv with the treeline command and every tool
+
+# Made again when a lock file changes. A half-made one has no `ready` and is made anew.
+$(VENV)/ready: requirements/build.txt requirements/dev.txt pyproject.toml
+	@python=$$(scripts/find-python) && echo "setting up $(VENV) with $$python" \
+		&& rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements/build.txt -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
+train: setup ## train on a real data set, in the container if Docker answers
+	@$(BIN)/python local_test/sample_tree.py $(TREE)
+	@$(if $(ENGINE),$(MAKE) --no-print-directory image && local_test/train_local.sh $(TREE) $(IMAGE),$(BIN)/treeline train --base-dir $(TREE))
+	@$(BIN)/python local_test/show_result.py $(TREE)
+
+test: setup ## run the tests that need no Docker engine
+	@$(BIN)/python -m pytest
+
+lint: setup ## check style, types and generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/treeline docs | diff docs/hyperparameters.md - \
+		|| { echo "docs/hyperparameters.md is old: run make docs"; exit 1; }
+
+format: setup ## format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+image: ## build treeline:cpu
+	@docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) . \
+		$(if $(VERBOSE),,--quiet)
+
+test-image: setup image ## run the tests of the built image
+	@$(BIN)/python -m pytest -m container tests/container
+
+docs: setup ## generate docs/hyperparameters.md from the declarations
+	@$(BIN)/treeline docs > docs/hyperparameters.md
+
+lock: ## pin the dependencies anew (scripts/lock --upgrade renews them)
+	@scripts/lock
+
+bench: setup image ## measure what the README says about speed (minutes)
+	@$(BIN)/python benchmarks/whole_job.py --image $(IMAGE)
+
+clean: ## remove everything that was made here
+	@rm -rf $(VENV) $(TREE) .mypy_cache .ruff_cache .pytest_cache .hypothesis build src/*.egg-info
