@@ -34,10 +34,11 @@ FROM ${BASE}
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
     -x '/(test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3)/' /usr/local/lib/python3.12
 COPY --from=pruned /opt/treeline /opt/treeline
-COPY container/entrypoint /opt/treeline/container/entrypoint
+COPY container/train /opt/treeline/container/train
 COPY container/train.py /opt/ml/code/train.py
-# SAGEMAKER_PROGRAM: the toolkit's name for the job to run when none is given.
-ENV PATH=/opt/treeline/bin:$PATH \
+# The image's own `train` comes before the toolkit's. SAGEMAKER_PROGRAM: the toolkit's name for
+# the job to run when none is given.
+ENV PATH=/opt/treeline/container:/opt/treeline/bin:$PATH \
     SAGEMAKER_PROGRAM=train.py \
     PYTHONUNBUFFERED=1
 ARG VERSION=unknown
@@ -47,6 +48,6 @@ LABEL org.opencontainers.image.title="Treeline (CPU)" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
-# Exec form, so that the entrypoint is process 1 and gets SIGTERM.
-ENTRYPOINT ["/opt/treeline/container/entrypoint"]
+# Exec form, so that it is process 1 and gets SIGTERM.
+ENTRYPOINT ["/opt/treeline/container/train"]
 CMD ["train"]

@@ -9,7 +9,7 @@ REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 ENGINE := $(shell docker info >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format image test-image docs lock bench clean
+.PHONY: help setup train test lint format image test-image docs lock bench bench-waiting clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -59,7 +59,11 @@ lock: ## pin the dependencies anew (scripts/lock --upgrade renews them)
 	@scripts/lock
 
 bench: setup image ## measure what the README says about speed (minutes)
-	@$(BIN)/python benchmarks/whole_job.py --image $(IMAGE)
+	@$(BIN)/python -m benchmarks.whole_job --image $(IMAGE)
+
+bench-waiting: setup ## measure how waiting threads should wait (minutes)
+	@$(BIN)/python -m benchmarks.wait_policy
+	@$(BIN)/python -m benchmarks.wait_policy --rows 1000000 --columns 13 --runs 3
 
 clean: ## remove everything that was made here
 	@rm -rf $(VENV) $(TREE) .mypy_cache .ruff_cache .pytest_cache .hypothesis build src/*.egg-info

@@ -1,8 +1,7 @@
 """treeline: the default training job, as a program the toolkit can run.
 
-It stands at /opt/ml/code/train.py in the image, where SAGEMAKER_PROGRAM names it. The image's
-own entrypoint starts the same job without the toolkit; this file serves who starts the toolkit
-directly (ContainerEntrypoint ["train"]) and whoever looks for the program.
+It stands at /opt/ml/code/train.py in the image, where SAGEMAKER_PROGRAM names it. The image
+starts the same job without the toolkit; this file serves who starts the toolkit's own `train`.
 """
 
 import os

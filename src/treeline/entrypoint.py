@@ -16,7 +16,7 @@ from pathlib import Path
 from treeline.errors import TreelineError
 from treeline.opt_ml import Paths, read_hyperparameters, root_from
 
-# The toolkit's names for the program to run; the image sets the variable to the default job.
+# The toolkit's names for the program to run.
 _PROGRAM = "sagemaker_program"
 _SUBMIT_DIRECTORY = "sagemaker_submit_directory"
 _TRAINING_MODULE = "SAGEMAKER_TRAINING_MODULE"

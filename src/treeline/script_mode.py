@@ -1,9 +1,11 @@
 """Script mode: a user's own program, run by the ``sagemaker-training`` toolkit.
 
 The program, its arguments, its environment and its ``requirements.txt`` are the toolkit's
-business and unchanged. Two things around it are put right: the program gets SIGTERM, which the
-toolkit does not hand on, and a host name that does not resolve ends the job within a minute
-instead of after 15 silent ones.
+business and unchanged. Three things around it are put right:
+
+- the program gets SIGTERM, which the toolkit does not hand on;
+- a host name that does not resolve ends the job within a minute, not after 15 silent ones;
+- the failure file begins with the program's own error; the toolkit's text has an empty message.
 """
 
 from __future__ import annotations
@@ -11,45 +13,104 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping
-from functools import partial
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from treeline import hosts
-from treeline.errors import TreelineError, failure_text
-from treeline.opt_ml import Paths, read_job
+from treeline.errors import TreelineError, UserError, failure_summary, failure_text
+from treeline.opt_ml import Job, Paths, read_job
+
+# The image sets the variable to its default job, and to the toolkit it outweighs the user's own.
+PROGRAM = "sagemaker_program"
+_TAIL = 16384  # bytes of the program's stderr that are kept to find its error in
 
 
 def run(root: Path, environ: Mapping[str, str]) -> int:
     """Run the toolkit in this process and return its exit status."""
-    signal.signal(signal.SIGTERM, _hand_to_children)
-    signal.signal(signal.SIGINT, _hand_to_children)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _hand_to_children)
     failure = Paths(root).failure
-    failure.unlink(missing_ok=True)
     try:
+        failure.unlink(missing_ok=True)
         job = read_job(root, environ)
-        others = [host for host in job.hosts.all if host != job.hosts.current]
-        # One host needs no name: nobody looks for it.
-        wanted = job.hosts.all if others else ()
-        _use_toolkit(partial(hosts.wait_until_resolvable, wanted))
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
+        if len(job.hosts.all) > 1:  # a host alone is looked up by nobody
+            hosts.wait_until_resolvable(job.hosts.all)
     except TreelineError as error:
         print(f"ERROR: {error}", file=sys.stderr, flush=True)
         failure.parent.mkdir(parents=True, exist_ok=True)
         failure.write_text(failure_text(error), encoding="utf-8")
         return error.exit_status
-    return 0
+    with _kept_stderr() as tail:
+        status = _toolkit(job)
+    if status != 0:
+        _explain(failure, status, tail)
+    return status
 
 
-def _use_toolkit(wait_for_hosts: partial[None]) -> None:
+def _toolkit(job: Job) -> int:
+    if job.hyperparameters.get(PROGRAM):
+        os.environ.pop(PROGRAM.upper(), None)
     from sagemaker_training import entry_point
     from sagemaker_training.cli import train
 
-    wait_for_hosts()
     entry_point._wait_hostname_resolution = lambda: None  # done, with a deadline
-    train.main()
+    try:
+        train.main()  # ends by SystemExit, always
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+@contextmanager
+def _kept_stderr() -> Iterator[bytearray]:
+    """Pass stderr through, of this process and those it starts, and keep the end of it."""
+    tail = bytearray()
+    real = os.dup(2)
+    source, sink = os.pipe()
+
+    def pump() -> None:
+        while block := os.read(source, 65536):
+            os.write(real, block)
+            tail.extend(block)
+            del tail[:-_TAIL]
+
+    pumping = threading.Thread(target=pump, daemon=True)
+    pumping.start()
+    os.dup2(sink, 2)
+    os.close(sink)
+    try:
+        yield tail
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        # A process left behind by the program may hold its end open; nothing waits for it.
+        pumping.join(timeout=1.0)
+
+
+def _explain(failure: Path, status: int, tail: bytearray) -> None:
+    """Put the program's own error in front of the toolkit's text."""
+    cause = _own_error(tail.decode("utf-8", "replace"))
+    if cause is None:
+        return
+    error = UserError(cause, f"The training program ended with it (exit status {status}).")
+    toolkit = failure.read_text(errors="replace") if failure.exists() else ""
+    failure.parent.mkdir(parents=True, exist_ok=True)
+    failure.write_text(f"{failure_summary(error)}\n{toolkit}", encoding="utf-8")
+
+
+def _own_error(stderr: str) -> str | None:
+    """Return the line that names the error: the exception of the last traceback, or the last."""
+    lines = stderr.splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    after = lines[starts[-1] + 1 :] if starts else []
+    exceptions = [line for line in after if line.strip() and not line[0].isspace()]
+    if exceptions:
+        return exceptions[0]
+    written = [line.strip() for line in lines if line.strip()]
+    return written[-1] if written else None
 
 
 def _hand_to_children(number: int, frame: FrameType | None) -> None:
@@ -61,7 +122,6 @@ def _hand_to_children(number: int, frame: FrameType | None) -> None:
 
 
 def _children() -> Iterable[int]:
-    """Return the processes this one has started (Linux; sources: proc(5))."""
-    own = os.getpid()
-    for task in Path(f"/proc/{own}/task").iterdir():
+    """Return the processes this one has started (Linux; source: proc(5))."""
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
         yield from (int(pid) for pid in (task / "children").read_text().split())

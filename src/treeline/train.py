@@ -14,20 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from treeline import trainer
+from treeline.compute import Neighbours
 from treeline.console import Console
 from treeline.errors import PlatformError, Stopped, TreelineError, failure_text
 from treeline.opt_ml import Paths, read_job
 from treeline.stopping import StopRequest
 from treeline.supervisor import supervise
-
-# Read by native libraries when they are loaded, so set before they are; what the user set wins.
-_NATIVE_SETTINGS = {
-    # Waiting OpenMP threads sleep. By default they spin, and where the container shares its
-    # cores they spin away the time the working thread needs (docs/decisions.md has numbers).
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # numpy's linear algebra is not used; without this it starts a thread for every core.
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 
 def main(root: Path, environ: Mapping[str, str]) -> int:
@@ -37,15 +29,16 @@ def main(root: Path, environ: Mapping[str, str]) -> int:
 
 def train(root: Path, environ: Mapping[str, str]) -> int:
     """Run the job in this process: train, or write why not."""
-    for name, value in _NATIVE_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    # numpy's linear algebra is not used; left alone, it starts a thread for every core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    neighbours = Neighbours()
     console = Console()
     warnings.showwarning = partial(_show_warning, console)
     failure = Paths(root).failure
     try:
         failure.unlink(missing_ok=True)  # an earlier run's, on a laptop
         with StopRequest().installed() as stop:
-            trainer.run(read_job(root, environ), console, stop)
+            trainer.run(read_job(root, environ), console, stop, neighbours)
     except Stopped:
         console.line(
             "Stopped on request. No model was written: set save_model_on_termination=true "

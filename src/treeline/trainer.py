@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import treeline
 from treeline import artifacts, compute, hyperparameters
-from treeline.compute import Cgroup, Compute
+from treeline.compute import Cgroup, Compute, Neighbours
 from treeline.console import Console
 from treeline.data import channel
 from treeline.data.channel import Dataset
@@ -21,7 +22,7 @@ from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
 
 
-def run(job: Job, console: Console, stop: StopRequest) -> None:
+def run(job: Job, console: Console, stop: StopRequest, neighbours: Neighbours) -> None:
     """Train the model ``job`` asks for and leave it under the job's model directory.
 
     Everything that can be refused without reading data is refused before the first heavy
@@ -42,7 +43,7 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     artifacts.clear(job.paths.model)
     log = MetricLog(console.line, job.paths.output_data)
     with stop.deferred():  # from here on there may be something to keep
-        fitted = _fit(config, datasets, place, log, console, stop)
+        fitted = _fit(config, datasets, place, log, console, stop, neighbours)
         artifacts.write(
             job.paths.model,
             _algorithm().save(fitted.booster),
@@ -63,14 +64,20 @@ def _fit(
     log: MetricLog,
     console: Console,
     stop: StopRequest,
+    neighbours: Neighbours,
 ) -> Any:
     from treeline.data import matrix  # numpy and Arrow are worth importing only from here on
 
     roles = matrix.Roles(label=0, weight=1 if _has_weights(config, datasets) else None)
-    loads = {
-        role: partial(matrix.read, dataset, roles, place.threads, stop.check)
-        for role, dataset in datasets.items()
-    }
+
+    def load(dataset: Dataset) -> matrix.Matrix:
+        rows = matrix.read(dataset, roles, place.threads, stop.check)
+        # The threads are not there yet: XGBoost is imported when the first data set is read.
+        if note := compute.settle_waiting(neighbours, place.threads, os.environ):
+            console.line(note)
+        return rows
+
+    loads = {role: partial(load, dataset) for role, dataset in datasets.items()}
 
     def on_round(index: int, scores: Scores) -> None:
         log.round(index, scores)

@@ -66,7 +66,7 @@ def trees(model: Path | xgb.Booster) -> list[str]:
     return booster.get_dump(dump_format="json", with_stats=True)
 
 
-CASES = {
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "squarederror": (number_rows, {"objective": "reg:squarederror"}),
     "sampled": (
         number_rows,
@@ -303,7 +303,7 @@ def test_real_data_gives_the_trees_of_xgboost(
     )
 
 
-CMAPSS = {
+CMAPSS: dict[str, Any] = {
     "max_depth": 5,
     "eta": 0.2,
     "gamma": 4,

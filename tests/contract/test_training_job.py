@@ -110,6 +110,23 @@ def test_binary_accuracy_is_not_that_of_a_threshold_at_zero(tree: Tree) -> None:
     assert scores["accuracy"] > 0.8
 
 
+def test_a_metric_is_printed_as_it_was_asked_for(tree: Tree) -> None:
+    # XGBoost calls it tweedie-nloglik@1.3; the tuner's expression looks for what was asked.
+    tree.channel("train", number_rows(200)).channel("validation", number_rows(80, seed=1))
+    tree.hyperparameters(
+        num_round=3,
+        objective="reg:tweedie",
+        tweedie_variance_power=1.3,
+        _tuning_objective_metric="validation:tweedie-nloglik",
+    )
+    ended = run_job(tree.root)
+    assert ended.status == 0, ended.stderr
+    last = tree.metrics()[-1]
+    assert _last_match("validation:tweedie-nloglik", ended.lines) == pytest.approx(
+        last["final_score"], abs=5e-6
+    )
+
+
 def test_a_tuners_metric_on_the_training_data_is_followed(tree: Tree) -> None:
     tree.channel("train", number_rows(200)).channel("validation", number_rows(80, seed=1))
     tree.hyperparameters(num_round=3, _tuning_objective_metric="train:mae")

@@ -71,10 +71,10 @@ def fit(
 ) -> Fitted:
     """Train on ``loads["train"]``, scoring every data set in ``loads`` after every round.
 
-    Each load is called once and its matrix dropped as soon as XGBoost has binned it, so at most
-    one data set is in memory unbinned. Raises ``DataError`` for labels the objective cannot use,
-    ``AlgorithmError`` for what XGBoost itself refuses, and ``Stopped`` if asked to stop when
-    there is nothing to keep.
+    Each load is called once, the first one before XGBoost is imported, and its matrix dropped as
+    soon as XGBoost has binned it, so at most one data set is in memory unbinned. Raises
+    ``DataError`` for labels the objective cannot use, ``AlgorithmError`` for what XGBoost itself
+    refuses, and ``Stopped`` if asked to stop when there is nothing to keep.
     """
     with _xgboost_errors():
         return _Training(loads, config, compute).run(on_round, stop_requested)
@@ -94,7 +94,8 @@ def save(booster: xgb.Booster) -> bytes:
 def load(file: Path) -> xgb.Booster:
     """Return the model that ``save`` wrote."""
     # As bytes: from a name without an extension XGBoost guesses the format, and warns.
-    return library().Booster(model_file=bytearray(file.read_bytes()))
+    booster: xgb.Booster = library().Booster(model_file=bytearray(file.read_bytes()))
+    return booster
 
 
 class _Training:
@@ -102,9 +103,10 @@ class _Training:
 
     def __init__(self, loads: Mapping[str, Load], config: Config, compute: Compute) -> None:
         self.config = config
-        self.xgb = library()
-        self.native = [m for m in config.eval_metrics if _metric(m).native]
-        self.computed = [m for m in config.eval_metrics if not _metric(m).native]
+        called = config.computed_as.values()
+        self.native = [name for name in called if _metric(name).native]
+        self.computed = [name for name in called if not _metric(name).native]
+        self.printed = {name: asked for asked, name in config.computed_as.items()}
         self.data: dict[str, DataSummary] = {}
         self.truths: dict[str, computed.Truth] = {}
         self.matrices: dict[str, xgb.DMatrix] = {}
@@ -114,7 +116,7 @@ class _Training:
         parameters["device"] = compute.device
         if self.native:
             parameters["eval_metric"] = self.native
-        self.booster = self.xgb.Booster(parameters, list(self.matrices.values()))
+        self.booster = library().Booster(parameters, list(self.matrices.values()))
 
     def run(
         self, on_round: Callable[[int, Scores], None], stop_requested: Callable[[], bool]
@@ -177,16 +179,17 @@ class _Training:
         self._check_same_features(role)
         if self.computed:
             self.truths[role] = self._truth(matrix)
+        xgb = library()
         common = {"label": matrix.label, "weight": matrix.weight, "nthread": compute.threads}
         if _is_binned(self.config.booster):
-            self.matrices[role] = self.xgb.QuantileDMatrix(
+            self.matrices[role] = xgb.QuantileDMatrix(
                 matrix.features,
                 max_bin=self.config.booster.get("max_bin", 256),
                 ref=self.matrices.get("train"),
                 **common,
             )
         else:
-            self.matrices[role] = self.xgb.DMatrix(matrix.features, **common)
+            self.matrices[role] = xgb.DMatrix(matrix.features, **common)
 
     def _check_same_features(self, role: str) -> None:
         train, other = self.data["train"], self.data[role]
@@ -215,7 +218,7 @@ class _Training:
         for part in booster.eval_set(evals, index).split("\t")[1:]:
             name, value = part.rsplit(":", 1)
             role, metric = name.split("-", 1)
-            scores[role][metric] = float(value)
+            scores[role][self.printed.get(metric, metric)] = float(value)
         if self.computed:
             for role, matrix in self.matrices.items():
                 prediction = booster.predict(matrix)

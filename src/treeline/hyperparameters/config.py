@@ -14,6 +14,8 @@ from treeline.metrics.names import TWEEDIE_POWER, Metric, lookup
 # Frameworks of the platform's SDK send these to every job; they are not ours.
 _FRAMEWORK_PREFIX = "sagemaker_"
 _TUNER = "_tuning_objective_metric"
+# The line every job ends with; the RAPIDS example's tuners read it.
+_FINAL_SCORE = "final-score"
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,11 @@ class Config:
     num_round: int
     objective: str
     num_class: int | None
-    # As the log prints them; empty stands for the objective's default metric.
+    # As they were asked for, which is how the log prints them, because that is what the user's
+    # expressions look for; empty stands for the objective's default metric.
     eval_metrics: tuple[str, ...]
+    # What each of them is called by whoever computes it: error for error@0.5.
+    computed_as: Mapping[str, str]
     # What the tuner reads and early stopping follows; None stands for the default metric.
     objective_metric: str | None
     early_stopping_rounds: int | None
@@ -57,7 +62,7 @@ def parse(values: Mapping[str, str]) -> Config:
     replaced = {name: _without_old(name, value, warnings) for name, value in parsed.items()}
     broken = frozenset(given).difference(parsed)
     tuned = _tuned(replaced, warnings)
-    asked = Asked(replaced, broken, _metrics(replaced, tuned, warnings), tuned)
+    asked = Asked(replaced, broken, _metrics(replaced, tuned), tuned)
     found += [*_missing(given), *problems(asked)]
     if found:
         raise _error(found)
@@ -123,17 +128,15 @@ def _without_old(name: str, value: Value, warnings: list[str]) -> Value:
 def _tuned(values: Mapping[str, Value], warnings: list[str]) -> Metric | None:
     """Return the tuner's metric; one that only its own expression knows is left to it."""
     text = str(values.get(_TUNER, ""))
-    metric = _metric(text.removeprefix("validation:").removeprefix("train:"), values)
-    if text and metric is None:
+    metric = _metric(_tuner_metric(values), values)
+    if text and text != _FINAL_SCORE and metric is None:
         warnings.append(
             f"{_TUNER}: {text!r} is no metric of Treeline, so only the tuner can find it in the log"
         )
     return metric
 
 
-def _metrics(
-    values: Mapping[str, Value], tuned: Metric | None, warnings: list[str]
-) -> tuple[tuple[str, Metric], ...]:
+def _metrics(values: Mapping[str, Value], tuned: Metric | None) -> tuple[tuple[str, Metric], ...]:
     """Return the metrics in the order asked for, the tuner's last, none twice."""
     asked = values.get("eval_metric")
     metrics: dict[str, tuple[str, Metric]] = {}
@@ -141,11 +144,22 @@ def _metrics(
         metric = _metric(name, values)
         if metric is not None:
             metrics.setdefault(metric.name, ("eval_metric", metric))
-            if metric.name != name:
-                warnings.append(f"eval_metric: {name} is reported as {metric.name}")
     if tuned is not None:
         metrics.setdefault(tuned.name, (_TUNER, tuned))
     return tuple(metrics.values())
+
+
+def _spellings(values: Mapping[str, Value]) -> dict[str, str]:
+    """Return how each metric was spelled; where it was twice, the tuner's spelling wins."""
+    asked = values.get("eval_metric")
+    names = [*map(str, asked)] if isinstance(asked, tuple) else []
+    names.append(_tuner_metric(values))
+    found = ((_metric(name, values), name) for name in names)
+    return {metric.name: name for metric, name in found if metric is not None}
+
+
+def _tuner_metric(values: Mapping[str, Value]) -> str:
+    return str(values.get(_TUNER, "")).removeprefix("validation:").removeprefix("train:")
 
 
 def _metric(name: str, values: Mapping[str, Value]) -> Metric | None:
@@ -154,14 +168,16 @@ def _metric(name: str, values: Mapping[str, Value]) -> Metric | None:
 
 
 def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> Config:
-    metrics = tuple(metric.name for _, metric in asked.metrics)
+    spelled = _spellings(asked.values)
+    metrics = tuple(spelled[metric.name] for _, metric in asked.metrics)
     last = metrics[-1] if metrics else None
     return Config(
         num_round=_whole(asked, "num_round") or 1,
         objective=asked.objective,
         num_class=_whole(asked, "num_class"),
         eval_metrics=metrics,
-        objective_metric=asked.tuned.name if asked.tuned else last,
+        computed_as={spelled[metric.name]: metric.name for _, metric in asked.metrics},
+        objective_metric=spelled[asked.tuned.name] if asked.tuned else last,
         early_stopping_rounds=_whole(asked, "early_stopping_rounds"),
         csv_weights=bool(asked.get("csv_weights")),
         save_model_on_termination=bool(asked.get("save_model_on_termination")),
