@@ -1,0 +1,1 @@
+"""Measurements; each file is one, run with python -m benchmarks.NAME."""

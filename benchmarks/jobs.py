@@ -1,0 +1,63 @@
+"""Sample jobs to measure, and how a command is measured: the whole process tree, by the kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HYPERPARAMETERS = {"objective": "binary:logistic", "num_round": "100", "max_depth": "6"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run cost: CPU (user + system) and wall seconds, MiB of the largest process."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+def make_tree(root: Path, rows: int, columns: int) -> Path:
+    """Make an /opt/ml tree with a CSV of that size under ``root``, unless it is there."""
+    file = root / "input" / "data" / "train" / "rows.csv"
+    if not file.exists():
+        file.parent.mkdir(parents=True)
+        random = np.random.default_rng(7)
+        x = random.normal(size=(rows, columns))
+        y = x[:, 0] + x[:, 1] * x[:, 2] + random.normal(size=rows) > 0
+        np.savetxt(file, np.column_stack([y, x]), fmt=["%d"] + ["%.4f"] * columns, delimiter=",")
+        config = root / "input" / "config"
+        config.mkdir(parents=True)
+        channel = {"ContentType": "text/csv", "TrainingInputMode": "File"}
+        (config / "inputdataconfig.json").write_text(json.dumps({"train": channel}))
+        (config / "hyperparameters.json").write_text(json.dumps(HYPERPARAMETERS))
+    return root
+
+
+def measure(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Cost:
+    """Run ``command`` to its end and return its cost, that of its children included."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environ)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """Return the median of each figure."""
+    return Cost(
+        statistics.median(cost.cpu for cost in costs),
+        statistics.median(cost.wall for cost in costs),
+        statistics.median(cost.peak for cost in costs),
+    )

@@ -1,0 +1,77 @@
+"""What a whole job costs beside XGBoost by hand, in the built image.
+
+Usage: python -m benchmarks.whole_job [--image IMAGE] [--runs N]
+
+Every run measures the job and the bare script one after the other, start-up included, in one
+container without a network. The first run of each is not counted. Ratios are of medians; quote
+the CPU ratios, which a busy machine disturbs least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SIZES = {"20,000 x 24": (20_000, 24, 9), "1,000,000 x 13": (1_000_000, 13, 5)}
+BARE = {
+    "bare script": [],
+    "bare script, scored every round": ["scored"],
+    "bare script, no scikit-learn there": ["alone"],
+    "the same, scored every round": ["alone", "scored"],
+}
+
+
+def main() -> None:
+    """Run this file inside the image, or measure if this is inside."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--image", default="treeline:cpu")
+    parser.add_argument("--runs", type=int, help="runs of each size (default: 9 and 5)")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        _measure(options.inside, options.runs)
+        return
+    here = Path(__file__).resolve().parent
+    command = ["docker", "run", "--rm", "--pull", "never", "--network", "none"]
+    command += ["--volume", f"{here}:/opt/benchmarks:ro", "--env", "PYTHONPATH=/opt", options.image]
+    command += ["python", "-m", "benchmarks.whole_job", "--inside", "/var/tmp/jobs"]
+    command += ["--runs", str(options.runs)] if options.runs else []
+    sys.exit(subprocess.run(command, check=False).returncode)
+
+
+def _measure(folder: Path, runs: int | None) -> None:
+    from benchmarks.jobs import Cost, make_tree, measure, median
+
+    for name, (rows, columns, usual) in SIZES.items():
+        tree = make_tree(folder / name.replace(" ", ""), rows, columns)
+        csv = tree / "input" / "data" / "train" / "rows.csv"
+        ours = {**os.environ, "SAGEMAKER_BASE_DIR": str(tree)}
+        ours.pop("PYTHONPATH")
+        costs: dict[str, list[Cost]] = {key: [] for key in ("treeline", *BARE)}
+        for _ in range((runs or usual) + 1):
+            costs["treeline"].append(measure(["/opt/treeline/container/train"], ours))
+            for key, flags in BARE.items():
+                script = ["python", "/opt/benchmarks/bare_script.py", str(csv), f"{tree}/bare.ubj"]
+                costs[key].append(measure([*script, *flags]))
+        middle = {key: median(each[1:]) for key, each in costs.items()}
+        job = middle["treeline"]
+        print(f"\n{name}, 100 rounds, depth 6; medians of {runs or usual} interleaved runs")
+        print(f"{'':36}{'CPU s':>8}{'wall s':>8}{'MiB':>7}   treeline is (CPU, wall, memory)")
+        for key, cost in middle.items():
+            ratios = (
+                ""
+                if cost is job
+                else (
+                    f"   {job.cpu / cost.cpu:.2f} x, {job.wall / cost.wall:.2f} x, "
+                    f"{job.peak / cost.peak:.2f} x"
+                )
+            )
+            print(f"{key:36}{cost.cpu:8.2f}{cost.wall:8.2f}{cost.peak:7.0f}{ratios}")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
