@@ -348,6 +348,7 @@ def test_a_minimal_job() -> None:
         objective="reg:squarederror",
         num_class=None,
         eval_metrics=(),
+        computed_as={},
         objective_metric=None,
         early_stopping_rounds=None,
         csv_weights=False,
@@ -400,8 +401,10 @@ def test_a_full_job() -> None:
         (None, "rmsle", ("rmsle",), "rmsle"),
         ("rmse", "final-score", ("rmse",), "rmse"),
         ('["rmse", "mae"]', None, ("rmse", "mae"), "mae"),
-        ("tweedie-nloglik", None, ("tweedie-nloglik@1.5",), "tweedie-nloglik@1.5"),
-        ("error@0.50", None, ("error",), "error"),
+        ("tweedie-nloglik", None, ("tweedie-nloglik",), "tweedie-nloglik"),
+        ("error@0.50", None, ("error@0.50",), "error@0.50"),
+        ("error", "validation:error@0.5", ("error@0.5",), "error@0.5"),
+        ("rmse", "validation:something", ("rmse",), "rmse"),
     ],
 )
 def test_metrics(
@@ -415,14 +418,16 @@ def test_metrics(
     config = parse(values)
     assert config.eval_metrics == metrics
     assert config.objective_metric == objective_metric
-    assert any("only the tuner" in line for line in config.warnings) == (tuner == "final-score")
+    unknown = tuner == "validation:something"
+    assert any("only the tuner" in line for line in config.warnings) == unknown
 
 
 def test_a_tweedie_metric_takes_the_power_of_the_objective() -> None:
     config = ask(
         objective="reg:tweedie", tweedie_variance_power="1.2", eval_metric="tweedie-nloglik"
     )
-    assert config.eval_metrics == ("tweedie-nloglik@1.2",)
+    assert config.eval_metrics == ("tweedie-nloglik",)
+    assert config.computed_as == {"tweedie-nloglik": "tweedie-nloglik@1.2"}
 
 
 # --- problems -------------------------------------------------------------------------------
