@@ -12,7 +12,6 @@ OpenMP threads larger than the share waits on itself. Sources: kernel documentat
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +56,15 @@ class Cgroup:
     root: Path = Path("/")
 
     def threads(self) -> int:
-        """Return how many threads can run at once: the affinity mask cut by the CPU quota."""
+        """Return how many threads can run at once: the affinity mask cut by the CPU quota.
+
+        A part of a core is no thread: XGBoost itself rounds a quota down where it sees one
+        (control groups version 1), whatever it is told.
+        """
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         cores = allowed or os.cpu_count() or 1
         quota = self.cpu_quota()
-        return cores if quota is None else max(1, min(cores, round(quota)))
+        return cores if quota is None else max(1, min(cores, int(quota)))
 
     def cpu_quota(self) -> float | None:
         """Return the CPU quota in cores, or None where there is none."""
@@ -107,68 +110,18 @@ class Cgroup:
         return [d for d in chain if d.is_relative_to(top) and d.is_dir()]
 
 
-class Neighbours:
-    """How many cores other processes keep busy, from when this is made until it is asked."""
+def settle_native_threads(environ: MutableMapping[str, str]) -> None:
+    """Set how native libraries use threads; to be called before they are loaded.
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._stat = root / "proc/stat"
-        self._before = self._now()
-
-    def cores_free(self) -> float | None:
-        """Return how many cores others have left free, or None where the kernel does not say."""
-        now, before = self._now(), self._before
-        if now is None or before is None or now.wall <= before.wall:
-            return None
-        others = (now.busy - before.busy - (now.own - before.own)) / (now.wall - before.wall)
-        return now.cores - max(0.0, others)
-
-    def _now(self) -> _Usage | None:
-        """Add up the processors this process may run on (source: proc_stat(5))."""
-        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-        ticks = [
-            [int(n) for n in line.split()[1:9]]
-            for line in _lines(self._stat)
-            if line.startswith("cpu") and line.split()[0][3:] in map(str, allowed)
-        ]
-        if not ticks:
-            return None
-        idle = sum(cpu[3] + cpu[4] for cpu in ticks)
-        busy = (sum(map(sum, ticks)) - idle) / os.sysconf("SC_CLK_TCK")
-        return _Usage(len(ticks), busy, sum(os.times()[:4]), time.monotonic())
-
-
-@dataclass(frozen=True)
-class _Usage:
-    cores: int
-    busy: float
-    own: float
-    wall: float
-
-
-def settle_waiting(
-    neighbours: Neighbours, threads: int, environ: MutableMapping[str, str]
-) -> str | None:
-    """Choose how threads of GNU OpenMP wait for each other; return a line to log, or None.
-
-    They spin for milliseconds by default. With a core for each that is right: letting them sleep
-    took 1.4 times as long. Where another process wants the same cores it is ruinous: jobs took
-    4 to 20 times as long, and letting them sleep took 1.0 times. ``benchmarks/wait_policy.py``
-    measures it. Read by the library when it is loaded, so to be called before that; what the
-    user set wins.
+    A thread of GNU OpenMP that waits for the others first spins and then sleeps. Its own choice
+    (300,000 turns) is ruinous where another process wants the same cores, sleeping at once is
+    slow where none does; 5,000 turns is near the best of both. ``benchmarks/wait_policy.py``
+    measures it. What the user set wins.
     """
-    if threads == 1 or "OMP_WAIT_POLICY" in environ or "GOMP_SPINCOUNT" in environ:
-        return None
-    free = neighbours.cores_free()
-    if free is None or free >= threads - _SPARE_CORES:
-        return None
-    environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    return (
-        f"other processes leave {free:.1f} cores to {threads} threads: waiting threads will sleep"
-    )
-
-
-# What a container's start and the machine's own services may use before it counts.
-_SPARE_CORES = 0.5
+    if "OMP_WAIT_POLICY" not in environ:
+        environ.setdefault("GOMP_SPINCOUNT", "5000")
+    # numpy's linear algebra is not used; left alone, it starts a thread for every core.
+    environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _ratio(quota: str = "", period: str = "") -> float | None:

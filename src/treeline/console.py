@@ -41,6 +41,7 @@ class Console:
         if self._stream.isatty():
             from tqdm import tqdm
 
+            tqdm.monitor_interval = 0  # no thread to watch over a bar that is always moved
             self._bar = tqdm(
                 total=rounds,
                 file=self._stream,

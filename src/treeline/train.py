@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from treeline import trainer
-from treeline.compute import Neighbours
+from treeline.compute import settle_native_threads
 from treeline.console import Console
 from treeline.errors import PlatformError, Stopped, TreelineError, failure_text
 from treeline.opt_ml import Paths, read_job
@@ -29,16 +29,14 @@ def main(root: Path, environ: Mapping[str, str]) -> int:
 
 def train(root: Path, environ: Mapping[str, str]) -> int:
     """Run the job in this process: train, or write why not."""
-    # numpy's linear algebra is not used; left alone, it starts a thread for every core.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    neighbours = Neighbours()
+    settle_native_threads(os.environ)
     console = Console()
     warnings.showwarning = partial(_show_warning, console)
     failure = Paths(root).failure
     try:
         failure.unlink(missing_ok=True)  # an earlier run's, on a laptop
         with StopRequest().installed() as stop:
-            trainer.run(read_job(root, environ), console, stop, neighbours)
+            trainer.run(read_job(root, environ), console, stop)
     except Stopped:
         console.line(
             "Stopped on request. No model was written: set save_model_on_termination=true "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -11,18 +10,19 @@ from typing import Any
 
 import treeline
 from treeline import artifacts, compute, hyperparameters
-from treeline.compute import Cgroup, Compute, Neighbours
+from treeline.compute import Cgroup, Compute
 from treeline.console import Console
 from treeline.data import channel
 from treeline.data.channel import Dataset
 from treeline.errors import ChannelError, HyperparameterError, PlatformError
 from treeline.hyperparameters import Config
+from treeline.metrics import names
 from treeline.metrics.log import MetricLog, Scores, number
 from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
 
 
-def run(job: Job, console: Console, stop: StopRequest, neighbours: Neighbours) -> None:
+def run(job: Job, console: Console, stop: StopRequest) -> None:
     """Train the model ``job`` asks for and leave it under the job's model directory.
 
     Everything that can be refused without reading data is refused before the first heavy
@@ -43,7 +43,7 @@ def run(job: Job, console: Console, stop: StopRequest, neighbours: Neighbours) -
     artifacts.clear(job.paths.model)
     log = MetricLog(console.line, job.paths.output_data)
     with stop.deferred():  # from here on there may be something to keep
-        fitted = _fit(config, datasets, place, log, console, stop, neighbours)
+        fitted = _fit(config, datasets, place, log, console, stop)
         artifacts.write(
             job.paths.model,
             _algorithm().save(fitted.booster),
@@ -64,30 +64,44 @@ def _fit(
     log: MetricLog,
     console: Console,
     stop: StopRequest,
-    neighbours: Neighbours,
 ) -> Any:
     from treeline.data import matrix  # numpy and Arrow are worth importing only from here on
 
     roles = matrix.Roles(label=0, weight=1 if _has_weights(config, datasets) else None)
+    loads = {
+        role: partial(matrix.read, dataset, roles, place.threads, stop.check)
+        for role, dataset in datasets.items()
+    }
 
-    def load(dataset: Dataset) -> matrix.Matrix:
-        rows = matrix.read(dataset, roles, place.threads, stop.check)
-        # The threads are not there yet: XGBoost is imported when the first data set is read.
-        if note := compute.settle_waiting(neighbours, place.threads, os.environ):
-            console.line(note)
-        return rows
-
-    loads = {role: partial(load, dataset) for role, dataset in datasets.items()}
+    best = BestSoFar(config)
 
     def on_round(index: int, scores: Scores) -> None:
         log.round(index, scores)
-        console.advance("  ".join(f"{m} {v:.5f}" for m, v in list(scores.values())[-1].items()))
+        console.advance(best.after(scores))
 
     console.start(config.num_round)
     try:
         return _algorithm().fit(loads, config, place, on_round, lambda: stop.requested)
     finally:
         console.finish()
+
+
+class BestSoFar:
+    """The best score of the metric a person waits for, in words, for the live line."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._best: float | None = None
+
+    def after(self, scores: Scores) -> str:
+        """Return the best score up to and with this round's."""
+        data = self._config.objective_data or list(scores)[-1]
+        metric = self._config.objective_metric or list(scores[data])[-1]
+        known = names.lookup(metric)
+        better = max if known is not None and known.maximize else min
+        score = scores[data][metric]
+        self._best = score if self._best is None else better(self._best, score)
+        return f"best {data}-{metric} {self._best:.5f}"
 
 
 def _algorithm() -> Any:

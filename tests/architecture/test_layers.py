@@ -34,8 +34,8 @@ LAYERS = (
         "treeline.cli",
     },
 )
-# Who may look at the process's environment: the border, and where a native library reads it.
-ENVIRONMENT = {"train", "cli", "script_mode", "trainer", "entrypoint"}
+# Who may look at the process's environment: the border; the others are handed what they need.
+ENVIRONMENT = {"train", "cli", "script_mode", "entrypoint"}
 HEAVY = {"numpy", "pyarrow", "xgboost", "pandas", "sklearn", "dask", "scipy", "boto3", "tqdm"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))

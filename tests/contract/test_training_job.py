@@ -355,6 +355,17 @@ def _started(tree: Tree) -> subprocess.Popen[str]:
     return process
 
 
+def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Read to the end; not by communicate(), which loses what readline() has buffered."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
+    process.wait(timeout=20)
+    process.stdout.close()
+    process.stderr.close()
+    return out, err
+
+
 @pytest.fixture
 def long_job(tree: Tree) -> Tree:
     tree.channel("train", binary_rows(3000)).channel("validation", binary_rows(500, seed=1))
@@ -367,7 +378,7 @@ def long_job(tree: Tree) -> Tree:
 def test_a_stopped_job_leaves_its_model(number: signal.Signals, long_job: Tree) -> None:
     process = _started(long_job)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = _rest(process)
     assert (process.returncode, err) == (0, "")
     manifest = long_job.manifest()
     assert manifest["training"]["outcome"] == "terminated"
@@ -385,7 +396,7 @@ def test_a_stopped_job_that_stops_early_keeps_its_best_round(long_job: Tree) -> 
     process = _started(long_job)
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    _rest(process)
     *rounds, last = long_job.metrics()
     scores = [entry["scores"]["validation"]["logloss"] for entry in rounds]
     assert last["final_score"] == pytest.approx(min(scores), abs=1e-9)
@@ -396,7 +407,7 @@ def test_a_stopped_job_that_was_not_asked_to_keep_anything_says_so(long_job: Tre
     long_job.hyperparameters(num_round=100000, objective="binary:logistic")
     process = _started(long_job)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = _rest(process)
     assert process.returncode == 143
     assert "save_model_on_termination=true" in out
     assert not long_job.model.exists()
@@ -407,7 +418,7 @@ def test_a_training_process_killed_from_outside_is_explained(long_job: Tree) -> 
     process = _started(long_job)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    process.communicate(timeout=20)
+    _rest(process)
     assert process.returncode == 137
     assert "killed by SIGKILL" in long_job.failure.splitlines()[0]
 
@@ -424,7 +435,7 @@ def test_the_training_process_does_not_outlive_its_parent(long_job: Tree) -> Non
             break
         assert time.monotonic() < deadline, "the training process runs on"
         time.sleep(0.1)
-    process.communicate()
+    _rest(process)
 
 
 # --- what a start costs ----------------------------------------------------------------------

@@ -137,9 +137,9 @@ def test_v1_has_minus_one_for_no_quota(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("quota", "threads"),
-    [(5_000, 1), (100_000, 1), (149_000, 1), (151_000, 2), (10_000_000, CORES)],
+    [(5_000, 1), (100_000, 1), (199_000, 1), (200_000, 2), (10_000_000, CORES)],
 )
-def test_threads_are_the_quota_rounded_and_never_more_than_the_cores(
+def test_threads_are_the_quota_rounded_down_and_never_more_than_the_cores(
     tmp_path: Path, quota: int, threads: int
 ) -> None:
     cgroup = lay(tmp_path, "0::/\n", **{"cpu--max": f"{quota} 100000"})

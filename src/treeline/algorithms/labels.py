@@ -67,7 +67,6 @@ _RULES = {
     "reg:gamma": _POSITIVE,
     "reg:squaredlogerror": _ABOVE_MINUS_1,
     "rank:map": _classes(2),
-    "rank:pairwise": _GRADE,
 }
 
 
@@ -95,6 +94,6 @@ def _rule(objective: str, num_class: int | None, *, classes_only: bool, exp_gain
         return _classes(num_class or 2)
     if classes_only:
         return _classes(2)
-    if objective == "rank:ndcg":
+    if objective in ("rank:ndcg", "rank:pairwise"):  # also pairwise is scored by NDCG
         return _EXPONENTIAL_GRADE if exp_gain else _GRADE
     return _RULES.get(objective, _ANY)

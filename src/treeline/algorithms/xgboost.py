@@ -71,10 +71,10 @@ def fit(
 ) -> Fitted:
     """Train on ``loads["train"]``, scoring every data set in ``loads`` after every round.
 
-    Each load is called once, the first one before XGBoost is imported, and its matrix dropped as
-    soon as XGBoost has binned it, so at most one data set is in memory unbinned. Raises
-    ``DataError`` for labels the objective cannot use, ``AlgorithmError`` for what XGBoost itself
-    refuses, and ``Stopped`` if asked to stop when there is nothing to keep.
+    Each load is called once and its matrix dropped as soon as XGBoost has binned it, so at most
+    one data set is in memory unbinned. Raises ``DataError`` for labels the objective cannot use,
+    ``AlgorithmError`` for what XGBoost itself refuses, and ``Stopped`` if asked to stop when
+    there is nothing to keep.
     """
     with _xgboost_errors():
         return _Training(loads, config, compute).run(on_round, stop_requested)
