@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 
 from treeline.errors import TreelineError
-from treeline.opt_ml import Paths, read_hyperparameters, root_from
+from treeline.opt_ml import PROGRAM, Paths, read_hyperparameters, root_from
 
-# The toolkit's names for the program to run.
-_PROGRAM = "sagemaker_program"
+# The toolkit's other ways to name what to run, and the image's own program.
 _SUBMIT_DIRECTORY = "sagemaker_submit_directory"
 _TRAINING_MODULE = "SAGEMAKER_TRAINING_MODULE"
-DEFAULT_PROGRAM = "train.py"
+_DEFAULT_PROGRAM = "train.py"
+# Stands in container/train.py, so that the image's own program is known wherever it is copied.
+_MARK = "treeline: the default training job"
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -59,11 +60,11 @@ def is_users_program(root: Path, environ: Mapping[str, str]) -> bool:
         given = read_hyperparameters(Paths(root))
     except TreelineError:
         return False  # the default job reads the file again and reports the error
-    asked = given.get(_PROGRAM) or given.get(_SUBMIT_DIRECTORY)
+    asked = given.get(PROGRAM) or given.get(_SUBMIT_DIRECTORY)
     if asked or environ.get(_TRAINING_MODULE) or environ.get(_SUBMIT_DIRECTORY.upper()):
         return True
-    program = environ.get(_PROGRAM.upper(), DEFAULT_PROGRAM)
-    return program != DEFAULT_PROGRAM or _is_foreign(Paths(root).code / program)
+    program = environ.get(PROGRAM.upper(), _DEFAULT_PROGRAM)
+    return program != _DEFAULT_PROGRAM or _is_foreign(Paths(root).code / program)
 
 
 def _is_foreign(program: Path) -> bool:
@@ -71,7 +72,3 @@ def _is_foreign(program: Path) -> bool:
         return _MARK not in program.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False  # the mount over /opt/ml hides the image's own copy
-
-
-# Stands in container/train.py, so that the image's own program is known wherever it is copied.
-_MARK = "treeline: the default training job"

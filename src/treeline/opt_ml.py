@@ -20,6 +20,8 @@ from treeline.errors import ConfigError
 
 DEFAULT_ROOT = Path("/opt/ml")
 DEFAULT_HOST = "algo-1"
+# The hyperparameter (in capitals, the variable) that names a user's own program.
+PROGRAM = "sagemaker_program"
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,8 @@ from types import FrameType
 
 from treeline import hosts
 from treeline.errors import TreelineError, UserError, failure_summary, failure_text
-from treeline.opt_ml import Job, Paths, read_job
+from treeline.opt_ml import PROGRAM, Job, Paths, read_job
 
-# The image sets the variable to its default job, and to the toolkit it outweighs the user's own.
-PROGRAM = "sagemaker_program"
 _TAIL = 16384  # bytes of the program's stderr that are kept to find its error in
 
 
@@ -52,6 +50,7 @@ def run(root: Path, environ: Mapping[str, str]) -> int:
 
 def _toolkit(job: Job) -> int:
     if job.hyperparameters.get(PROGRAM):
+        # To the toolkit the variable, which the image sets, would outweigh the user's own.
         os.environ.pop(PROGRAM.upper(), None)
     from sagemaker_training import entry_point
     from sagemaker_training.cli import train

@@ -8,11 +8,13 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Tree
 from tests.contract.jobs import binary_rows, run_job
+from tests.contract.test_same_as_xgboost import CMAPSS, cmapss, plain
 from treeline.algorithms import xgboost as algorithm
 
 pytestmark = pytest.mark.container
@@ -183,6 +185,21 @@ def test_an_entrypoint_of_train_is_the_images_own(job: Tree) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sagemaker" not in done.stdout + done.stderr
     assert job.model.exists()
+
+
+def test_turbofan_engines_score_as_xgboost_by_hand(tree: Tree, shared_data: Path) -> None:
+    train, validation = cmapss(shared_data)
+    tree.channel("train", train).channel("validation", validation).declare()
+    tree.hyperparameters(num_round=100, **CMAPSS)
+    done = run(tree, "--network", "none")
+    assert done.returncode == 0, done.stderr
+    _, history = plain(train, validation, 100, CMAPSS)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == 101
+    for index, entry in enumerate(tree.metrics()[:-1]):
+        expected = history["validation"]["rmse"][index]
+        assert entry["scores"]["validation"]["rmse"] == pytest.approx(expected, abs=1e-5)
+        assert lines[index].endswith(f"\tvalidation-rmse:{expected:.5f}")
 
 
 def test_a_wrong_job_fails_fast_and_says_why(job: Tree) -> None:

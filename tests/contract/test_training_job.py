@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost as xgb
 from sklearn import metrics as sk
 
 from tests.conftest import Tree
@@ -213,6 +214,19 @@ def test_manifest_says_what_the_model_is(tree: Tree) -> None:
     assert manifest["data"]["train"]["rows"] == 100
     assert manifest["metrics"]["objective_metric"] == "train:mlogloss"
     assert set(manifest["versions"]) >= {"treeline", "xgboost", "python"}
+
+
+def test_the_built_in_images_serving_finds_one_model_and_nothing_else(tree: Tree) -> None:
+    # It loads every regular file at the top of the model directory and averages them.
+    tree.channel("train", binary_rows(100)).hyperparameters(
+        num_round=2, objective="binary:logistic"
+    )
+    run_job(tree.root)
+    files = [path for path in (tree.root / "model").iterdir() if path.is_file()]
+    assert [path.name for path in files] == ["xgboost-model"]
+    with pytest.warns(UserWarning, match="Unknown file format"):  # no extension, as there
+        booster = xgb.Booster(model_file=str(files[0]))
+    assert booster.num_features() == 6
 
 
 # --- failures --------------------------------------------------------------------------------
