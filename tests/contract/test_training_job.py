@@ -328,6 +328,17 @@ def test_a_wrong_job_ends_in_1_and_names_what_is_wrong(case: str, tree: Tree) ->
     assert not tree.model.exists()
 
 
+def test_early_stopping_on_a_metric_that_is_never_a_number_is_refused(tree: Tree) -> None:
+    one_class = binary_rows(60)
+    one_class[:, 0] = 1.0
+    tree.channel("train", ROWS).channel("validation", one_class)
+    tree.hyperparameters(**{**GOOD, "eval_metric": "auc", "early_stopping_rounds": 2})
+    ended = run_job(tree.root)
+    assert ended.status == 1
+    assert "validation-auc was not a number" in tree.failure[:200]
+    assert not tree.model.exists()
+
+
 def test_several_hosts_are_refused_on_each(tree: Tree) -> None:
     tree.hyperparameters(**GOOD)
     _two_hosts(tree)

@@ -145,6 +145,13 @@ class _Training:
                     raise Stopped
                 outcome = "terminated"
                 break
+        if stopping is not None and np.isnan(stopping.best_score):
+            raise DataError(
+                f"{data}-{metric} was not a number in any of {index + 1} rounds, so "
+                "early_stopping_rounds has nothing to follow",
+                f"Check the labels of {data} (auc, for one, needs rows of every class), or name "
+                "another metric last in eval_metric.",
+            )
         booster, last = self.booster, index
         if stopping is not None and stopping.best_round != index:
             booster, last = best.model(), stopping.best_round
