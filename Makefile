@@ -46,6 +46,7 @@ format: setup ## format the code
 	@$(BIN)/ruff format .
 
 image: ## build treeline:cpu
+	@echo "building $(IMAGE) (the first time takes a minute)"
 	@docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) . \
 		$(if $(VERBOSE),,--quiet)
 
