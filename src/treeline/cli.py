@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TreelineError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # whoever reads, head for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return status
 
 

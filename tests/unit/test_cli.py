@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,12 @@ def test_docs_are_the_file_in_the_repository(capsys: pytest.CaptureFixture[str])
     assert main(["docs"]) == 0
     file = Path(__file__).parents[2] / "docs" / "hyperparameters.md"
     assert capsys.readouterr().out == file.read_text()
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} -m treeline.cli spec | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[\n", "")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,11 +167,13 @@ def _early_stopping(asked: Asked) -> Iterator[Problem]:
             "booster=gbtree or dart",
             "a linear model cannot be cut back to its best round",
         )
-    if asked.get("disable_default_eval_metric") and not (asked.get("eval_metric") or asked.tuned):
+
+
+def _scored(asked: Asked) -> Iterator[Problem]:
+    """A job without any score has no final-score, and nothing says what the model is worth."""
+    if asked.get("disable_default_eval_metric") and not asked.metrics:
         yield asked.problem(
-            "early_stopping_rounds",
-            "with a metric",
-            "name an eval_metric or drop disable_default_eval_metric",
+            "disable_default_eval_metric", "false, or true together with an eval_metric"
         )
 
 
@@ -237,6 +239,7 @@ RULES: tuple[Rule, ...] = (
     _metrics_suit,
     _base_score,
     _early_stopping,
+    _scored,
     _no_update,
     _updater,
     _selector,

@@ -214,7 +214,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "disable_default_eval_metric", OBJECTIVE, _BOOL, "false",
-        "report no metric when eval_metric names none",
+        "report only the metrics that eval_metric names; true needs an eval_metric",
     ),
     Parameter(
         "base_score", OBJECTIVE, _ANY_NUMBER, None,
