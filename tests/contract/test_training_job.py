@@ -278,7 +278,7 @@ WRONG: dict[str, tuple[dict[str, Any], Any, str]] = {
     ),
     "empty channel": (GOOD, lambda t: _csv(t, ""), "'train' has no data"),
     "a header": (GOOD, lambda t: _csv(t, "y,age,sex\n1,2,3\n"), "header"),
-    "text in the middle": (GOOD, lambda t: _csv(t, "1,2\n0,x\n"), "train/part-0.csv"),
+    "text in the middle": (GOOD, lambda t: _csv(t, "1,2\n0,x\n"), "Row #2"),
     "a short row": (GOOD, lambda t: _csv(t, "1,2,3\n0,1\n"), "train/part-0.csv"),
     "labels no probability": (GOOD, lambda t: _csv(t, "1,2\n7,1\n"), "label 7"),
     "a missing label": (GOOD, lambda t: _csv(t, "1,2\n,1\n"), "label"),
