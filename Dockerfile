@@ -9,6 +9,9 @@ FROM ${BASE} AS packages
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/treeline
 ENV PATH=/opt/treeline/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1
+# Without debug information, which would hold the name of a temporary folder: the same lock file
+# gives the same files.
+ENV CFLAGS=-g0
 COPY requirements/build.txt requirements/cpu.txt /src/requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-compile --require-hashes -r /src/requirements/build.txt \
@@ -21,17 +24,18 @@ RUN pip install --no-compile --no-deps --no-build-isolation /src \
 FROM packages AS pruned
 COPY scripts/prune-packages /src/
 # Unchecked: the files never change, so an import need not look at the source at all, and the
-# bytecode does not depend on when the image was built.
+# bytecode does not depend on when the image was built. A fixed hash seed and a single process keep
+# chance out of it as well.
 RUN sh /src/prune-packages /opt/treeline/lib/python3.12/site-packages \
     && python -c "import numpy, pandas, pyarrow.csv, pyarrow.dataset, pyarrow.feather, pyarrow.fs, \
 pyarrow.parquet, sagemaker_training.cli.train, scipy.linalg, sklearn.ensemble, xgboost, treeline" \
     && find /opt/treeline -name __pycache__ -prune -exec rm -rf {} + \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/treeline/lib
+    && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /opt/treeline/lib
 
 FROM ${BASE}
 # The base image ships the standard library without bytecode; a job on a read-only root would
 # compile it at every start.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash \
     -x '/(test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3)/' /usr/local/lib/python3.12
 COPY --from=pruned /opt/treeline /opt/treeline
 COPY container/train /opt/treeline/container/train
