@@ -8,12 +8,13 @@ FROM ${BASE} AS packages
 # One dependency (sagemaker-training) compiles a small C extension.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/treeline
-ENV PATH=/opt/treeline/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PATH=/opt/treeline/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CACHE_DIR=/var/cache/pip
 # Without debug information, which would hold the name of a temporary folder: the same lock file
 # gives the same files.
 ENV CFLAGS=-g0
 COPY requirements/build.txt requirements/cpu.txt /src/requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     pip install --no-compile --require-hashes -r /src/requirements/build.txt \
     && pip install --no-compile --require-hashes --no-build-isolation -r /src/requirements/cpu.txt
 COPY pyproject.toml README.md LICENSE /src/

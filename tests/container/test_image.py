@@ -147,28 +147,33 @@ def test_runs_without_an_argument(job: Tree) -> None:
     assert job.model.exists()
 
 
+def _mounted_separately(tree: Tree) -> list[str]:
+    """As the service does: /opt/ml/code is then the image's own."""
+    pairs = [(tree.root / name, f"/opt/ml/{name}") for name in ("input", "model", "output")]
+    return [option for own, inside in pairs for option in ("--volume", f"{own}:{inside}")]
+
+
 def test_input_model_and_output_mounted_separately(job: Tree) -> None:
-    # As the service does: /opt/ml/code is then the image's own.
-    mounts = [
-        option
-        for name in ("input", "model", "output")
-        for option in ("--volume", f"{job.root / name}:/opt/ml/{name}")
-    ]
-    done = docker("run", "--rm", "--label", LABEL, "--network", "none", *mounts, IMAGE, "train")
+    done = docker(
+        "run",
+        "--rm",
+        "--label",
+        LABEL,
+        "--network",
+        "none",
+        *_mounted_separately(job),
+        IMAGE,
+        "train",
+    )
     assert done.returncode == 0, done.stderr
     assert job.model.exists()
 
 
 def test_the_toolkit_started_directly_runs_the_default_job(job: Tree) -> None:
-    mounts = [
-        option
-        for name in ("input", "model", "output")
-        for option in ("--volume", f"{job.root / name}:/opt/ml/{name}")
-    ]
     done = docker(
         *("run", "--rm", "--label", LABEL, "--hostname", "algo-1"),
         *("--entrypoint", "/opt/treeline/bin/train"),
-        *mounts,
+        *_mounted_separately(job),
         IMAGE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -404,7 +409,10 @@ def in_image(script: str) -> str:
 
 def test_no_compilers_or_caches_inside() -> None:
     assert in_image("for c in gcc cc g++ make ld; do command -v $c; done; true") == ""
-    assert in_image("find /root/.cache /var/lib/apt/lists /src -type f 2>/dev/null; true") == ""
+    assert (
+        in_image("find ~/.cache /var/cache/pip /var/lib/apt/lists /src -type f 2>/dev/null; true")
+        == ""
+    )
     assert in_image("command -v bash python3 pip train treeline | wc -l") == "5"
 
 
