@@ -36,6 +36,11 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     place = compute.choose(config.compute, config.nthread, Cgroup())
     for text in config.warnings:
         console.warning(text)
+    if job.checkpoints is not None:
+        console.warning(
+            f"checkpoints in {job.checkpoints} were asked for, and this version writes none: "
+            "an interrupted job starts again at round 0"
+        )
     for text in (note for dataset in datasets.values() for note in dataset.notes):
         console.line(text)
     console.line(describe(config, datasets, place))
