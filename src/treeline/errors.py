@@ -23,7 +23,7 @@ import traceback
 # DescribeTrainingJob shows this many characters of output/failure as FailureReason.
 FAILURE_REASON_LIMIT = 1024
 
-_REPORT = "This is a fault in Treeline or in a library it uses; please report it with the log."
+REPORT_IT = "This is a fault in Treeline or in a library it uses; please report it with the log."
 
 
 class TreelineError(Exception):
@@ -87,7 +87,7 @@ def failure_summary(error: BaseException) -> str:
         cause, remedy = error.cause, error.remedy
     else:
         cause = f"Unexpected {type(error).__name__}: {error}"
-        remedy = _REPORT
+        remedy = REPORT_IT
     remedy = _line(remedy, FAILURE_REASON_LIMIT // 2)
     cause = _line(cause, FAILURE_REASON_LIMIT - len(remedy) - 2)
     return f"{cause}\n{remedy}\n"
@@ -99,7 +99,11 @@ def failure_text(error: BaseException) -> str:
 
 
 def _line(text: str, limit: int) -> str:
-    text = " ".join(_utf8(text).split())
+    return shortened(" ".join(_utf8(text).split()), limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return ``text``, or its beginning and an ellipsis: ``limit`` characters at most."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

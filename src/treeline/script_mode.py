@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from treeline import hosts
-from treeline.errors import TreelineError, UserError, failure_summary, failure_text
+from treeline import failure, hosts
+from treeline.errors import TreelineError, UserError, failure_text
 from treeline.opt_ml import PROGRAM, Job, Paths, read_job
 
 _TAIL = 16384  # bytes of the program's stderr that are kept to find its error in
@@ -30,21 +30,20 @@ def run(root: Path, environ: Mapping[str, str]) -> int:
     """Run the toolkit in this process and return its exit status."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _hand_to_children)
-    failure = Paths(root).failure
+    file = Paths(root).failure
     try:
-        failure.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         job = read_job(root, environ)
         if len(job.hosts.all) > 1:  # a host alone is looked up by nobody
             hosts.wait_until_resolvable(job.hosts.all)
     except TreelineError as error:
         print(f"ERROR: {error}", file=sys.stderr, flush=True)
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(failure_text(error), encoding="utf-8")
+        failure.write(file, failure_text(error))
         return error.exit_status
     with _kept_stderr() as tail:
         status = _toolkit(job)
     if status != 0:
-        _explain(failure, status, tail)
+        _explain(file, status, tail)
     return status
 
 
@@ -89,15 +88,13 @@ def _kept_stderr() -> Iterator[bytearray]:
         pumping.join(timeout=1.0)
 
 
-def _explain(failure: Path, status: int, tail: bytearray) -> None:
+def _explain(file: Path, status: int, tail: bytearray) -> None:
     """Put the program's own error in front of the toolkit's text."""
     cause = _own_error(tail.decode("utf-8", "replace"))
     if cause is None:
         return
-    error = UserError(cause, f"The training program ended with it (exit status {status}).")
-    toolkit = failure.read_text(errors="replace") if failure.exists() else ""
-    failure.parent.mkdir(parents=True, exist_ok=True)
-    failure.write_text(f"{failure_summary(error)}\n{toolkit}", encoding="utf-8")
+    remedy = f"The training program ended with it (exit status {status})."
+    failure.put_first(file, UserError(cause, remedy))
 
 
 def _own_error(stderr: str) -> str | None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from treeline import failure
 from treeline.compute import Cgroup
-from treeline.errors import PlatformError, TreelineError, failure_summary
+from treeline.errors import REPORT_IT, PlatformError, TreelineError
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT)
 # What native code dies of by itself; any other signal was sent by somebody.
@@ -35,11 +36,11 @@ _CRASHES = (
 )
 
 
-def supervise(work: Callable[[], int], failure: Path, cgroup: Cgroup | None = None) -> int:
+def supervise(work: Callable[[], int], file: Path, cgroup: Cgroup | None = None) -> int:
     """Run ``work`` in a process of its own and return the exit status of the whole job.
 
-    ``failure`` is where a death by signal is explained. The status is that of ``work``, or 128
-    plus the number of the signal that killed it.
+    ``file`` is the failure file, where a death by signal is explained. The status is that of
+    ``work``, or 128 plus the number of the signal that killed it.
     """
     cgroup = cgroup or Cgroup()
     kills_before = cgroup.oom_kills()
@@ -55,9 +56,9 @@ def supervise(work: Callable[[], int], failure: Path, cgroup: Cgroup | None = No
     code = os.waitstatus_to_exitcode(status)
     for_memory = cgroup.oom_kills() > kills_before
     if code < 0 and not (stopped and -code in _FORWARDED):
-        _report(_death(-code, for_memory, cgroup.memory_limit()), failure)
+        _report(_death(-code, for_memory, cgroup.memory_limit()), file)
     elif code > 0 and for_memory:  # not the child itself but a process of the user's program
-        _report(_death(signal.SIGKILL, for_memory, cgroup.memory_limit()), failure)
+        _report(_death(signal.SIGKILL, for_memory, cgroup.memory_limit()), file)
     return code if code >= 0 else 128 - code
 
 
@@ -141,7 +142,7 @@ def _death(number: int, for_memory: bool, limit: int | None) -> TreelineError:
         )
     return PlatformError(
         f"The training process crashed with {_name(number)} (signal {number}) in native code",
-        "This is a fault in Treeline or in a library it uses; please report it with the log.",
+        REPORT_IT,
     )
 
 
@@ -152,13 +153,7 @@ def _name(number: int) -> str:
         return "a real-time signal"
 
 
-def _report(error: TreelineError, failure: Path) -> None:
-    """Put the error in front of whatever the failure file says already."""
+def _report(error: TreelineError, file: Path) -> None:
+    """Tell the log and the failure file how the process ended."""
     print(f"ERROR: {error}", file=sys.stderr, flush=True)
-    try:
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        earlier = failure.read_text("utf-8", "replace") if failure.exists() else ""
-        text = failure_summary(error) + ("\n" + earlier if earlier else "")
-        failure.write_text(text, encoding="utf-8")
-    except OSError as problem:
-        print(f"ERROR: {failure} could not be written: {problem}", file=sys.stderr, flush=True)
+    failure.put_first(file, error)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from treeline import trainer
+from treeline import failure, trainer
 from treeline.compute import settle_native_threads
 from treeline.console import Console
 from treeline.errors import PlatformError, Stopped, TreelineError, failure_text
@@ -32,9 +32,9 @@ def train(root: Path, environ: Mapping[str, str]) -> int:
     settle_native_threads(os.environ)
     console = Console()
     warnings.showwarning = partial(_show_warning, console)
-    failure = Paths(root).failure
+    file = Paths(root).failure
     try:
-        failure.unlink(missing_ok=True)  # an earlier run's, on a laptop
+        file.unlink(missing_ok=True)  # an earlier run's, on a laptop
         with StopRequest().installed() as stop:
             trainer.run(read_job(root, environ), console, stop)
     except Stopped:
@@ -48,9 +48,9 @@ def train(root: Path, environ: Mapping[str, str]) -> int:
             f"Out of memory: {error}", "Use an instance with more memory, or less data."
         )
         problem.__cause__ = error
-        return _fail(problem, failure)
+        return _fail(problem, file)
     except Exception as error:
-        return _fail(error, failure)
+        return _fail(error, file)
     return 0
 
 
@@ -59,15 +59,11 @@ def _show_warning(console: Console, message: Warning | str, *_: object) -> None:
     console.warning(re.sub(r"^\[[0-9:]+\] WARNING: \S+ ", "", " ".join(str(message).split())))
 
 
-def _fail(error: Exception, failure: Path) -> int:
+def _fail(error: Exception, file: Path) -> int:
     """Write the failure file and the log's last lines; return the exit status."""
     text = failure_text(error)
     # In the log a mistake of the user's needs no traceback; the file has it all the same.
     known = isinstance(error, TreelineError)
     print(f"ERROR: {error}" if known else f"ERROR: {text}", file=sys.stderr, flush=True)
-    try:
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(text, encoding="utf-8")
-    except OSError as problem:
-        print(f"ERROR: {failure} could not be written: {problem}", file=sys.stderr, flush=True)
+    failure.write(file, text)
     return error.exit_status if isinstance(error, TreelineError) else 1

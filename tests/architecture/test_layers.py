@@ -22,6 +22,7 @@ LAYERS = (
         "treeline.hosts",
         "treeline.stopping",
         "treeline.console",
+        "treeline.failure",
     },
     {"treeline.data", "treeline.artifacts"},
     {"treeline.algorithms"},
