@@ -6,7 +6,7 @@ IMAGE := treeline:cpu
 TREE := local_test/opt_ml
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-ENGINE := $(shell docker info >/dev/null 2>&1 && echo yes)
+ENGINE = $(shell docker info >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test lint format image test-image docs lock bench bench-waiting clean

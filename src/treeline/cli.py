@@ -70,17 +70,17 @@ def _metric_names(tree: Path | None) -> list[str]:
     """Return the names a job's log will have, or all that may be validated on."""
     if tree is None:
         plain = [metric.name for metric in names.METRICS.values() if not metric.needs_parameter]
-        return ["final-score", *(f"validation:{name}" for name in plain)][: log.DEFINITIONS_LIMIT]
+        return [log.FINAL_SCORE, *(f"validation:{name}" for name in plain)][: log.DEFINITIONS_LIMIT]
     paths = Paths(tree)
     config = hyperparameters.parse(read_hyperparameters(paths))
     printed = config.eval_metrics or (names.default_for(config.objective, config.booster),)
     sets = [d for d in ("train", "validation") if d == "train" or (paths.channels / d).is_dir()]
-    return ["final-score", *(f"{data}:{metric}" for metric in printed for data in sets)]
+    return [log.FINAL_SCORE, *(f"{data}:{metric}" for metric in printed for data in sets)]
 
 
 def _check_definition(name: str) -> None:
     data, colon, metric = name.partition(":")
-    if name == "final-score":
+    if name == log.FINAL_SCORE:
         return
     if not colon or data not in ("train", "validation") or names.lookup(metric) is None:
         raise ConfigError(

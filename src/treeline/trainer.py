@@ -6,7 +6,8 @@ import platform
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import treeline
 from treeline import artifacts, compute, hyperparameters
@@ -20,6 +21,9 @@ from treeline.metrics import names
 from treeline.metrics.log import MetricLog, Scores, number
 from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from treeline.algorithms.xgboost import Fitted
 
 
 def run(job: Job, console: Console, stop: StopRequest) -> None:
@@ -48,11 +52,12 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     artifacts.clear(job.paths.model)
     log = MetricLog(console.line, job.paths.output_data)
     with stop.deferred():  # from here on there may be something to keep
-        fitted = _fit(config, datasets, place, log, console, stop)
+        weighted = _has_weights(config, datasets)
+        fitted = _fit(config, datasets, weighted, place, log, console, stop)
         artifacts.write(
             job.paths.model,
             _algorithm().save(fitted.booster),
-            _manifest(config, place, fitted, _has_weights(config, datasets)),
+            _manifest(config, place, fitted, weighted),
         )
         log.final(fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value)
         log.close()
@@ -65,14 +70,15 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
 def _fit(
     config: Config,
     datasets: Mapping[str, Dataset],
+    weighted: bool,
     place: Compute,
     log: MetricLog,
     console: Console,
     stop: StopRequest,
-) -> Any:
+) -> Fitted:
     from treeline.data import matrix  # numpy and Arrow are worth importing only from here on
 
-    roles = matrix.Roles(label=0, weight=1 if _has_weights(config, datasets) else None)
+    roles = matrix.Roles(label=0, weight=1 if weighted else None)
     loads = {
         role: partial(matrix.read, dataset, roles, place.threads, stop.check)
         for role, dataset in datasets.items()
@@ -86,7 +92,8 @@ def _fit(
 
     console.start(config.num_round)
     try:
-        return _algorithm().fit(loads, config, place, on_round, lambda: stop.requested)
+        fitted: Fitted = _algorithm().fit(loads, config, place, on_round, lambda: stop.requested)
+        return fitted
     finally:
         console.finish()
 
@@ -100,8 +107,7 @@ class BestSoFar:
 
     def after(self, scores: Scores) -> str:
         """Return the best score up to and with this round's."""
-        data = self._config.objective_data or list(scores)[-1]
-        metric = self._config.objective_metric or list(scores[data])[-1]
+        data, metric = self._config.followed(scores)
         known = names.lookup(metric)
         better = max if known is not None and known.maximize else min
         score = scores[data][metric]
@@ -109,7 +115,7 @@ class BestSoFar:
         return f"best {data}-{metric} {self._best:.5f}"
 
 
-def _algorithm() -> Any:
+def _algorithm() -> ModuleType:
     from treeline.algorithms import xgboost
 
     return xgboost
@@ -174,7 +180,7 @@ def _has_weights(config: Config, datasets: Mapping[str, Dataset]) -> bool:
     return config.csv_weights and all(d.format.name == "csv" for d in datasets.values())
 
 
-def _manifest(config: Config, place: Compute, fitted: Any, weighted: bool) -> dict[str, Any]:
+def _manifest(config: Config, place: Compute, fitted: Fitted, weighted: bool) -> dict[str, Any]:
     train = fitted.data["train"]
     return {
         "algorithm": "xgboost",

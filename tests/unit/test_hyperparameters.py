@@ -350,6 +350,7 @@ def test_a_minimal_job() -> None:
         eval_metrics=(),
         computed_as={},
         objective_metric=None,
+        objective_data=None,
         early_stopping_rounds=None,
         csv_weights=False,
         save_model_on_termination=False,

@@ -130,7 +130,7 @@ class _Training:
             self.booster.update(self.matrices["train"], index)
             scores = self._score(self.booster, index)
             on_round(index, scores)
-            data, metric = self._objective(scores)
+            data, metric = self.config.followed(scores)
             if self.config.early_stopping_rounds:
                 stopping = stopping or EarlyStopping(
                     self.config.early_stopping_rounds, _metric(metric).maximize
@@ -233,13 +233,6 @@ class _Training:
                     self.computed, self.config.objective, prediction, self.truths[role]
                 )
         return scores
-
-    def _objective(self, scores: Scores) -> tuple[str, str]:
-        """Return the data set and the metric that the tuner and early stopping follow."""
-        data = self.config.objective_data or ("validation" if "validation" in scores else "train")
-        # Without a metric of the user's it is XGBoost's default, known only by what it prints:
-        # rank:ndcg's, for one, is called ndcg@32.
-        return data, self.config.objective_metric or list(scores[data])[-1]
 
 
 class _BestBySlice:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from treeline.errors import HyperparameterError
+from treeline.errors import HyperparameterError, shortened
 from treeline.hyperparameters.kinds import Kind, RejectedError, Value, nearest
 from treeline.hyperparameters.rules import Asked, Problem, advice, problems, unused
 from treeline.hyperparameters.table import ALIASES, TABLE
+from treeline.metrics.log import FINAL_SCORE
 from treeline.metrics.names import TWEEDIE_POWER, Metric, lookup
 
 # Frameworks of the platform's SDK send these to every job; they are not ours.
 _FRAMEWORK_PREFIX = "sagemaker_"
 _TUNER = "_tuning_objective_metric"
-# The line every job ends with; the RAPIDS example's tuners read it.
-_FINAL_SCORE = "final-score"
+_DATA = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Config:
     computed_as: Mapping[str, str]
     # What the tuner reads and early stopping follows; None stands for the default metric.
     objective_metric: str | None
+    # The data set the tuner's metric is of; None where there is no such metric.
+    objective_data: str | None
     early_stopping_rounds: int | None
     csv_weights: bool
     save_model_on_termination: bool
@@ -46,11 +48,14 @@ class Config:
     given: Mapping[str, str]
     warnings: tuple[str, ...]
 
-    @property
-    def objective_data(self) -> str | None:
-        """Return the data set the tuner's metric is of, or None where there is no such metric."""
-        data = self.given.get(_TUNER, "").strip('"').partition(":")[0]
-        return data if data in ("train", "validation") else None
+    def followed(self, scores: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
+        """Return the data set and the metric that the tuner, early stopping and a person follow.
+
+        ``scores`` are those of a round, by data set and metric. They are needed because a default
+        metric is known only by what XGBoost prints: that of rank:ndcg is called ndcg@32.
+        """
+        data = self.objective_data or ("validation" if "validation" in scores else "train")
+        return data, self.objective_metric or list(scores[data])[-1]
 
 
 def parse(values: Mapping[str, str]) -> Config:
@@ -128,8 +133,8 @@ def _without_old(name: str, value: Value, warnings: list[str]) -> Value:
 def _tuned(values: Mapping[str, Value], warnings: list[str]) -> Metric | None:
     """Return the tuner's metric; one that only its own expression knows is left to it."""
     text = str(values.get(_TUNER, ""))
-    metric = _metric(_tuner_metric(values), values)
-    if text and text != _FINAL_SCORE and metric is None:
+    metric = _metric(_tuner(values)[1], values)
+    if text and text != FINAL_SCORE and metric is None:
         warnings.append(
             f"{_TUNER}: {text!r} is no metric of Treeline, so only the tuner can find it in the log"
         )
@@ -138,9 +143,8 @@ def _tuned(values: Mapping[str, Value], warnings: list[str]) -> Metric | None:
 
 def _metrics(values: Mapping[str, Value], tuned: Metric | None) -> tuple[tuple[str, Metric], ...]:
     """Return the metrics in the order asked for, the tuner's last, none twice."""
-    asked = values.get("eval_metric")
     metrics: dict[str, tuple[str, Metric]] = {}
-    for name in map(str, asked) if isinstance(asked, tuple) else ():
+    for name in _eval_metrics(values):
         metric = _metric(name, values)
         if metric is not None:
             metrics.setdefault(metric.name, ("eval_metric", metric))
@@ -151,15 +155,20 @@ def _metrics(values: Mapping[str, Value], tuned: Metric | None) -> tuple[tuple[s
 
 def _spellings(values: Mapping[str, Value]) -> dict[str, str]:
     """Return how each metric was spelled; where it was twice, the tuner's spelling wins."""
-    asked = values.get("eval_metric")
-    names = [*map(str, asked)] if isinstance(asked, tuple) else []
-    names.append(_tuner_metric(values))
+    names = (*_eval_metrics(values), _tuner(values)[1])
     found = ((_metric(name, values), name) for name in names)
     return {metric.name: name for metric, name in found if metric is not None}
 
 
-def _tuner_metric(values: Mapping[str, Value]) -> str:
-    return str(values.get(_TUNER, "")).removeprefix("validation:").removeprefix("train:")
+def _eval_metrics(values: Mapping[str, Value]) -> tuple[str, ...]:
+    asked = values.get("eval_metric")
+    return tuple(map(str, asked)) if isinstance(asked, tuple) else ()
+
+
+def _tuner(values: Mapping[str, Value]) -> tuple[str | None, str]:
+    """Return the data set and the metric the tuner named; None where it named no data set."""
+    data, colon, metric = str(values.get(_TUNER, "")).partition(":")
+    return (data, metric) if colon and data in _DATA else (None, str(values.get(_TUNER, "")))
 
 
 def _metric(name: str, values: Mapping[str, Value]) -> Metric | None:
@@ -178,6 +187,7 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
         eval_metrics=metrics,
         computed_as={spelled[metric.name]: metric.name for _, metric in asked.metrics},
         objective_metric=spelled[asked.tuned.name] if asked.tuned else last,
+        objective_data=_tuner(asked.values)[0],
         early_stopping_rounds=_whole(asked, "early_stopping_rounds"),
         csv_weights=bool(asked.get("csv_weights")),
         save_model_on_termination=bool(asked.get("save_model_on_termination")),
@@ -230,13 +240,9 @@ def _error(found: list[Problem]) -> HyperparameterError:
 
 def _line(problem: Problem, found_limit: int, allowed_limit: int) -> str:
     name = problem.name if problem.name.isprintable() and problem.name else repr(problem.name)
-    head = f"{_cut(name, 64)}: missing"
+    head = f"{shortened(name, 64)}: missing"
     if problem.found is not None:
-        head = f"{_cut(name, 64)}: found {_cut(repr(problem.found), found_limit)}"
-    allowed = f"allowed {_cut(problem.allowed, allowed_limit)}"
+        head = f"{shortened(name, 64)}: found {shortened(repr(problem.found), found_limit)}"
+    allowed = f"allowed {shortened(problem.allowed, allowed_limit)}"
     hint = f"; {problem.hint}" if problem.hint else ""
     return f"{head}, {allowed if problem.allowed else 'no such hyperparameter'}{hint}"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from treeline.compute import PATHS
 from treeline.hyperparameters.kinds import (
     Boolean,
     Categorical,
@@ -136,7 +137,7 @@ _PARAMETERS = (
         own=True,
     ),
     Parameter(
-        "compute", JOB, _words("auto", "singleCPU", "multiCPU", "singleGPU", "multiGPU"), "auto",
+        "compute", JOB, _words("auto", *PATHS), "auto",
         "where to train: one or several, processors or GPUs; auto looks at the machine",
         own=True,
     ),

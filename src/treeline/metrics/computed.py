@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ class Truth:
     label: Doubles
     weight: Doubles | None
     classes: int
+
+    @cached_property
+    def first_cells(self) -> NDArray[np.intp]:
+        """Where each row's label begins in the flattened confusion matrix; made once a job."""
+        return self.label.astype(np.intp) * self.classes
 
 
 def evaluate(
@@ -68,7 +74,7 @@ def predicted_class(objective: str, prediction: NDArray[np.float32]) -> NDArray[
 
 def _confusion(predicted: NDArray[np.intp], truth: Truth) -> Doubles:
     k = truth.classes
-    cell = truth.label.astype(np.intp) * k + predicted
+    cell = truth.first_cells + predicted
     return np.bincount(cell, weights=truth.weight, minlength=k * k).reshape(k, k).astype(np.float64)
 
 

@@ -20,6 +20,7 @@ from treeline.errors import PlatformError
 Scores = Mapping[str, Mapping[str, float]]  # data set -> metric -> value
 
 FILE_NAME = "metrics.jsonl"
+FINAL_SCORE = "final-score"  # the line every job ends with; the RAPIDS example's tuners read it
 # CreateTrainingJob takes at most this many MetricDefinitions.
 DEFINITIONS_LIMIT = 40
 
@@ -38,7 +39,7 @@ def round_line(index: int, scores: Scores) -> str:
 
 def final_score_line(value: float) -> str:
     """Return the line that carries the one number of the job, in full precision."""
-    return f"final-score: {float(value)!r};"  # float(): numpy's numbers print their type
+    return f"{FINAL_SCORE}: {float(value)!r};"  # float(): numpy's numbers print their type
 
 
 def definitions(names: Iterable[str]) -> list[dict[str, str]]:
@@ -47,8 +48,8 @@ def definitions(names: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _expression(name: str) -> str:
-    if name == "final-score":
-        return f"final-score: {_NUMBER};"
+    if name == FINAL_SCORE:
+        return f"{FINAL_SCORE}: {_NUMBER};"
     data, metric = name.split(":", 1)
     return rf".*\[[0-9]+\].*(?:#011|\t){data}-{re.escape(metric)}:{_NUMBER}.*"
 
