@@ -5,7 +5,8 @@
     │   ├── ConfigError         a file under input/config, or the environment
     │   ├── HyperparameterError one or more hyperparameters
     │   ├── ChannelError        an input channel: its name, content type, mode or files
-    │   └── DataError           what stands in the files
+    │   ├── DataError           what stands in the files
+    │   └── ResourceError       memory or disk that the job's machine does not have
     ├── AlgorithmError     2    XGBoost refused or failed for a reason Treeline did not foresee
     └── PlatformError      3    the machine or the network: memory, disk, host names
 
@@ -58,6 +59,10 @@ class ChannelError(UserError):
 
 class DataError(UserError):
     """A file of a channel holds something that cannot be trained on."""
+
+
+class ResourceError(UserError):
+    """The job does not fit the machine it was given: memory or disk."""
 
 
 class AlgorithmError(TreelineError):

@@ -126,10 +126,11 @@ def read_hyperparameters(paths: Paths) -> dict[str, str]:
 
 def _channels(paths: Paths) -> dict[str, Channel]:
     declared = _read_object(paths.config / "inputdataconfig.json")
-    if declared is None:  # a hand-made tree: the folders are the declaration
-        folders = paths.channels.iterdir() if paths.channels.is_dir() else ()
-        names = sorted(p.name for p in folders if p.is_dir() and not p.name.startswith("."))
-        declared = {name: {} for name in names}
+    if declared is None:  # a hand-made tree: the folders and FIFOs are the declaration
+        found = sorted(paths.channels.iterdir()) if paths.channels.is_dir() else []
+        declared = {p.name: {} for p in found if p.is_dir() and not p.name.startswith(".")}
+        for fifo in (p for p in found if p.name.endswith("_0") and p.is_fifo()):
+            declared.setdefault(fifo.name.removesuffix("_0"), {"TrainingInputMode": "Pipe"})
     return {name: _channel(paths, name, entry) for name, entry in declared.items()}
 
 

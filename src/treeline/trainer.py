@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Mapping
-from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import treeline
-from treeline import artifacts, compute, hyperparameters
+from treeline import artifacts, compute, hyperparameters, memory
+from treeline.artifacts import EarlierModel
 from treeline.compute import Cgroup, Compute
 from treeline.console import Console
 from treeline.data import channel
-from treeline.data.channel import Dataset
+from treeline.data.channel import Dataset, Inputs
 from treeline.errors import ChannelError, HyperparameterError, PlatformError
 from treeline.hyperparameters import Config
 from treeline.metrics import names
@@ -24,6 +25,7 @@ from treeline.stopping import StopRequest
 
 if TYPE_CHECKING:
     from treeline.algorithms.xgboost import Fitted
+    from treeline.loader import Loader
 
 
 def run(job: Job, console: Console, stop: StopRequest) -> None:
@@ -34,9 +36,10 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     """
     config = hyperparameters.parse(job.hyperparameters)
     check_supported(config)
-    datasets = channel.resolve(job.channels)
-    check_together(config, datasets)
+    inputs = channel.resolve(job.channels, config.data, stop.check)
+    check_together(config, inputs.datasets)
     check_one_host(job)
+    earlier = artifacts.read_model(inputs.model) if inputs.model else None
     place = compute.choose(config.compute, config.nthread, Cgroup())
     for text in config.warnings:
         console.warning(text)
@@ -45,19 +48,19 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
             f"checkpoints in {job.checkpoints} were asked for, and this version writes none: "
             "an interrupted job starts again at round 0"
         )
-    for text in (note for dataset in datasets.values() for note in dataset.notes):
+    for text in (note for dataset in inputs.datasets.values() for note in dataset.notes):
         console.line(text)
-    console.line(describe(config, datasets, place))
+    console.line(describe(config, inputs, place))
 
     artifacts.clear(job.paths.model)
     log = MetricLog(console.line, job.paths.output_data)
     with stop.deferred():  # from here on there may be something to keep
-        weighted = _has_weights(config, datasets)
-        fitted = _fit(config, datasets, weighted, place, log, console, stop)
+        loader = _loader(config, inputs, place, console, stop, earlier)
+        fitted = _fit(job, config, loader, place, log, console, stop, earlier)
         artifacts.write(
             job.paths.model,
             _algorithm().save(fitted.booster),
-            _manifest(config, place, fitted, weighted),
+            _manifest(config, place, fitted, loader, earlier),
         )
         log.final(fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value)
         log.close()
@@ -67,32 +70,61 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     )
 
 
-def _fit(
+def _loader(
     config: Config,
-    datasets: Mapping[str, Dataset],
-    weighted: bool,
+    inputs: Inputs,
+    place: Compute,
+    console: Console,
+    stop: StopRequest,
+    earlier: EarlierModel | None,
+) -> Loader:
+    from treeline import loader  # numpy and Arrow are worth importing only from here on
+
+    schema, classes = None, None
+    if earlier is not None and earlier.manifest is not None:
+        schema, classes = loader.schema_from_json(earlier.manifest["schema"])
+    return loader.Loader(
+        inputs.datasets,
+        config,
+        place.threads,
+        loader.Voice(console.line, console.warning),
+        stop,
+        memory.limit(Cgroup()),
+        schema,
+        classes,
+    )
+
+
+def _fit(
+    job: Job,
+    config: Config,
+    loader: Loader,
     place: Compute,
     log: MetricLog,
     console: Console,
     stop: StopRequest,
+    earlier: EarlierModel | None,
 ) -> Fitted:
-    from treeline.data import matrix  # numpy and Arrow are worth importing only from here on
-
-    roles = matrix.Roles(label=0, weight=1 if weighted else None)
-    loads = {
-        role: partial(matrix.read, dataset, roles, place.threads, stop.check)
-        for role, dataset in datasets.items()
-    }
-
     best = BestSoFar(config)
 
     def on_round(index: int, scores: Scores) -> None:
         log.round(index, scores)
         console.advance(best.after(scores))
 
-    console.start(config.num_round)
+    def loaded() -> None:
+        loader.report(job.paths.output_data)
+        console.start(config.num_round)
+
     try:
-        fitted: Fitted = _algorithm().fit(loads, config, place, on_round, lambda: stop.requested)
+        fitted: Fitted = _algorithm().fit(
+            loader,
+            config,
+            place,
+            loaded,
+            on_round,
+            lambda: stop.requested,
+            None if earlier is None else earlier.model,
+        )
         return fitted
     finally:
         console.finish()
@@ -123,17 +155,12 @@ def _algorithm() -> ModuleType:
 
 def check_supported(config: Config) -> None:
     """Refuse what the built-in image's users may ask for and this version cannot do yet."""
-    for name, asked in (("_kfold", config.kfold), ("objective", _needs_bounds(config.objective))):
-        if asked:
-            raise HyperparameterError(
-                f"Hyperparameter {name}: found {config.given[name]!r}, which this version "
-                "does not support yet",
-                "Leave it out, or choose another value; nothing was trained.",
-            )
-
-
-def _needs_bounds(objective: str) -> bool:
-    return objective == "survival:aft"  # its labels are intervals, which no channel can give yet
+    if config.kfold is not None:
+        raise HyperparameterError(
+            f"Hyperparameter _kfold: found {config.given['_kfold']!r}, which this version does not "
+            "support yet",
+            "Leave it out; nothing was trained.",
+        )
 
 
 def check_together(config: Config, datasets: Mapping[str, Dataset]) -> None:
@@ -164,35 +191,36 @@ def check_one_host(job: Job) -> None:
         )
 
 
-def describe(config: Config, datasets: Mapping[str, Dataset], place: Compute) -> str:
+def describe(config: Config, inputs: Inputs, place: Compute) -> str:
     """Return the line that says what is about to be done."""
     files = ", ".join(
-        f"{role} {len(dataset.files)} {dataset.format.name} file(s)"
-        for role, dataset in datasets.items()
+        f"{role} {len(dataset.sources)} {dataset.format.name} file(s)"
+        for role, dataset in inputs.datasets.items()
     )
+    more = ", on top of an earlier model" if inputs.model else ""
     return (
-        f"treeline {treeline.__version__}: {config.objective}, up to {config.num_round} rounds, "
-        f"{place.path} with {place.threads} thread(s), {files}"
+        f"treeline {treeline.__version__}: {config.objective}, up to {config.num_round} rounds"
+        f"{more}, {place.path} with {place.threads} thread(s), {files}"
     )
 
 
-def _has_weights(config: Config, datasets: Mapping[str, Dataset]) -> bool:
-    return config.csv_weights and all(d.format.name == "csv" for d in datasets.values())
+def _manifest(
+    config: Config,
+    place: Compute,
+    fitted: Fitted,
+    loader: Loader,
+    earlier: EarlierModel | None,
+) -> dict[str, Any]:
+    from treeline.loader import schema_to_json
 
-
-def _manifest(config: Config, place: Compute, fitted: Fitted, weighted: bool) -> dict[str, Any]:
-    train = fitted.data["train"]
+    if loader.schema is None:
+        raise AssertionError("a model without training data")
     return {
         "algorithm": "xgboost",
         "model_file": artifacts.MODEL_NAME,
         "objective": config.objective,
         "num_class": config.num_class,
-        "schema": {
-            "label": "column 0",
-            "weight": "column 1" if weighted else None,
-            "features": train.features,
-            "feature_names": list(train.feature_names) if train.feature_names else None,
-        },
+        "schema": schema_to_json(loader.schema, loader.classes),
         "hyperparameters": dict(config.given),
         "training": {
             "outcome": fitted.outcome,
@@ -200,6 +228,7 @@ def _manifest(config: Config, place: Compute, fitted: Fitted, weighted: bool) ->
             "last_round": fitted.last_round,
             "compute": place.path,
             "threads": place.threads,
+            "earlier_model": None if earlier is None else _named(earlier),
         },
         "metrics": {
             "objective_metric": fitted.objective_metric,
@@ -208,7 +237,7 @@ def _manifest(config: Config, place: Compute, fitted: Fitted, weighted: bool) ->
         },
         "data": {
             role: {"rows": summary.rows, "fingerprint": summary.fingerprint}
-            for role, summary in fitted.data.items()
+            for role, summary in loader.data.items()
         },
         "versions": {
             "treeline": treeline.__version__,
@@ -216,3 +245,7 @@ def _manifest(config: Config, place: Compute, fitted: Fitted, weighted: bool) ->
             **{name: sys.modules[name].__version__ for name in ("xgboost", "numpy", "pyarrow")},
         },
     }
+
+
+def _named(earlier: EarlierModel) -> dict[str, str]:
+    return {"file": earlier.origin, "sha256": hashlib.sha256(earlier.model).hexdigest()}

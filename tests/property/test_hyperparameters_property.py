@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 from hypothesis import given, settings
@@ -16,7 +17,10 @@ from treeline.hyperparameters.kinds import (
     Boolean,
     Categorical,
     CategoricalList,
+    Column,
+    Columns,
     Continuous,
+    Delimiter,
     FloatList,
     Integer,
     InteractionConstraints,
@@ -24,6 +28,8 @@ from treeline.hyperparameters.kinds import (
     Metrics,
     MonotoneConstraints,
     RejectedError,
+    Switch,
+    Texts,
 )
 from treeline.hyperparameters.table import ALIASES, TABLE
 from treeline.metrics.names import METRICS, lookup
@@ -34,6 +40,26 @@ NUMBERS = st.one_of(
 METRIC_NAMES = st.sampled_from([*METRICS, "ndcg@3", "map@7-", "error@0.25", "ams@0.1"]).filter(
     lambda name: lookup(name) is not None
 )
+
+
+COLUMN_TEXTS = (
+    st.integers(-3, 3).map(str)
+    | st.sampled_from(["age", "a b", '"a, b"', '" x "'])
+    | st.text(min_size=1, max_size=4).map(json.dumps)
+)
+
+LISTS = (
+    st.lists(COLUMN_TEXTS, max_size=3).map(",".join)
+    | st.lists(st.text(min_size=1, max_size=4) | st.integers(), max_size=3).map(json.dumps)
+)  # fmt: skip
+WORDS = st.sampled_from(["cpu", "cuda:1", "validation:rmse", "train:auc", "x"])
+DATA_TEXTS: dict[type[Kind], st.SearchStrategy[str]] = {
+    Column: COLUMN_TEXTS,
+    Columns: LISTS,
+    Texts: LISTS,
+    Delimiter: st.sampled_from(["auto", "tab", "\\t", "\t", ",", " ", '" "', "space"]),
+    Switch: st.sampled_from(["auto", "true", "False", "0"]),
+}
 
 
 def texts_of(kind: Kind) -> st.SearchStrategy[str]:
@@ -58,7 +84,7 @@ def texts_of(kind: Kind) -> st.SearchStrategy[str]:
         case InteractionConstraints():
             return st.lists(st.lists(st.integers(0, 5)), max_size=3).map(str)
         case _:
-            return st.sampled_from(["cpu", "cuda:1", "validation:rmse", "train:auc", "x"])
+            return DATA_TEXTS.get(type(kind), WORDS)
 
 
 def jobs() -> st.SearchStrategy[dict[str, str]]:
@@ -90,6 +116,7 @@ def test_what_was_given_reads_back_as_the_same_configuration(values: dict[str, s
     }
     again = parse(printed)
     assert again.booster == config.booster
+    assert again.data == config.data
     assert again.eval_metrics == config.eval_metrics
     assert again.warnings == config.warnings
 

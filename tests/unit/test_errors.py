@@ -65,6 +65,7 @@ def test_exit_statuses() -> None:
         "HyperparameterError": 1,
         "ChannelError": 1,
         "DataError": 1,
+        "ResourceError": 1,
         "AlgorithmError": 2,
         "PlatformError": 3,
         "Stopped": 143,

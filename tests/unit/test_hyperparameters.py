@@ -16,7 +16,7 @@ import pytest
 import xgboost as xgb
 
 from treeline.errors import HyperparameterError
-from treeline.hyperparameters import Config, parse, publish
+from treeline.hyperparameters import Config, DataOptions, parse, publish
 from treeline.hyperparameters.table import ALIASES, GROUPS, TABLE
 from treeline.metrics.names import default_for
 
@@ -38,6 +38,13 @@ def cause(values: Mapping[str, str]) -> str:
 
 def refused(**values: str) -> str:
     return cause({"num_round": "5", **values})
+
+
+AFT = {
+    "objective": "survival:aft",
+    "label_lower_bound_column": "low",
+    "label_upper_bound_column": "high",
+}
 
 
 # --- the contract: the 53 names of the built-in image, written out a second time ------------
@@ -190,6 +197,7 @@ def test_aliases() -> None:
         ("num_boost_round", "num_round"),
         ("random_state", "seed"),
         ("n_jobs", "nthread"),
+        ("target_column", "label_column"),
     }
     assert parse({"num_boost_round": "7"}).num_round == 7
     assert ask(learning_rate="0.2").booster["eta"] == 0.2
@@ -352,7 +360,7 @@ def test_a_minimal_job() -> None:
         objective_metric=None,
         objective_data=None,
         early_stopping_rounds=None,
-        csv_weights=False,
+        data=DataOptions(),
         save_model_on_termination=False,
         seed=0,
         nthread=None,
@@ -379,7 +387,7 @@ def test_a_full_job() -> None:
     assert config.eval_metrics == ("mlogloss", "merror", "accuracy")
     assert config.objective_metric == "merror"
     assert (config.num_round, config.num_class, config.early_stopping_rounds) == (50, 3, 4)
-    assert (config.csv_weights, config.save_model_on_termination) == (True, True)
+    assert (config.data.csv_weights, config.save_model_on_termination) == (True, True)
     assert (config.seed, config.nthread, config.compute) == (7, 2, "singleCPU")
     assert (config.kfold, config.num_cv_round) == (5, 2)
     assert config.booster == {
@@ -516,7 +524,7 @@ def test_every_wrong_metric_of_a_list_is_named() -> None:
         ({"objective": "multi:softprob", "num_class": "3", "eval_metric": "rmse"}, "merror"),
         ({"objective": "rank:ndcg", "eval_metric": "accuracy"}, "ndcg"),
         ({"objective": "survival:cox", "eval_metric": "mse"}, "cox-nloglik"),
-        ({"objective": "survival:aft", "eval_metric": "rmse"}, "aft-nloglik"),
+        ({**AFT, "eval_metric": "rmse"}, "aft-nloglik"),
         ({"eval_metric": "aft-nloglik"}, "rmse, mae"),
         ({"_tuning_objective_metric": "validation:auc"}, "_tuning_objective_metric: found 'auc'"),
         ({"objective": "binary:logistic", "base_score": "-1"}, "[0, 1] with objective"),
@@ -525,7 +533,7 @@ def test_every_wrong_metric_of_a_list_is_named() -> None:
         ({"objective": "count:poisson", "base_score": "-1"}, "[0, +inf) with objective"),
         ({"booster": "gblinear", "early_stopping_rounds": "3"}, "early_stopping_rounds: found '3'"),
         ({"disable_default_eval_metric": "true"}, "true together with an eval_metric"),
-        ({"process_type": "update"}, "a job starts without one"),
+        ({"process_type": "update"}, "new ones are added"),
         ({"updater": "prune"}, "updater: found 'prune'"),
         ({"updater": "grow_colmaker,grow_histmaker"}, "updater: found"),
         ({"updater": "grow_colmaker,shotgun"}, "updater: found"),
@@ -672,9 +680,9 @@ TRAINED: dict[str, dict[str, str]] = {
     "huber_slope": {"huber_slope": "2", "objective": "reg:pseudohubererror"},
     "quantile_alpha": {"quantile_alpha": "0.1,0.9", "objective": "reg:quantileerror"},
     "expectile_alpha": {"expectile_alpha": "0.1,0.9", "objective": "reg:expectileerror"},
-    "aft_loss_distribution": {"aft_loss_distribution": "extreme", "objective": "survival:aft"},
+    "aft_loss_distribution": {"aft_loss_distribution": "extreme", **AFT},
     "aft_loss_distribution_scale": {
-        "aft_loss_distribution_scale": "0.5", "objective": "survival:aft",
+        "aft_loss_distribution_scale": "0.5", **AFT,
     },
     "eta": {"eta": "0.2"},
     "gamma": {"gamma": "0.1"},

@@ -1,7 +1,8 @@
-"""Which labels an objective can learn from, checked before XGBoost sees them.
+"""Which labels an objective can learn from: encoded and checked before XGBoost sees them.
 
-XGBoost refuses some wrong labels in words that name no row, and trains on others without a
-word: with labels 0, 1, 2 and binary:hinge its error rate comes out negative.
+Classes may be texts or any numbers; XGBoost wants 0, 1, 2. It refuses some wrong labels in words
+that name no row, and trains on others without a word: with labels 0, 1, 2 and binary:hinge its
+error rate comes out negative.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from treeline.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from treeline.data.matrix import Floats, Matrix
+    from treeline.data.matrix import Matrix
+    from treeline.data.records import Floats
+
+
+# Texts, or the numbers that stood in the data; the position is the class number.
+type Classes = tuple[str, ...] | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,48 @@ _RULES = {
 }
 
 
+def encode(
+    matrix: Matrix, objective: str, num_class: int | None, known: Classes | None, role: str
+) -> Classes | None:
+    """Number the classes in ``matrix.label`` from 0, and return them in that order.
+
+    None says that the labels are used as they are. ``known`` are the classes of the training
+    data, for every other data set. Raises ``DataError`` for text where the objective learns
+    numbers, for another number of classes than the objective has, and for a class that the
+    training data does not have.
+    """
+    texts = matrix.schema.classes
+    count = num_class if objective.startswith("multi:") else 2
+    if not _classifies(objective):
+        if texts:
+            raise DataError(
+                f"{matrix.origin.of(0)}: the label is text ({_listed(texts)}), and {objective} "
+                "learns numbers",
+                "Name the right column with label_column, or choose binary:logistic or "
+                "multi:softprob.",
+            )
+        return None
+    if texts is not None:
+        return _checked_count(texts, count, objective, matrix)
+    if known is not None:
+        if isinstance(known[0], str):
+            raise DataError(
+                f"{matrix.origin.of(0)}: the label is a number, in train it is text "
+                f"({_listed(known)})",
+                "Give all channels the same labels.",
+            )
+        _renumber(matrix, known, role)
+        return known
+    if role != "train" or matrix.label is None or _fits(matrix.label, objective, count):
+        return None
+    distinct = np.unique(matrix.label)
+    if len(distinct) != count or not np.isfinite(distinct).all():
+        return None  # check says what is wrong with them
+    classes = tuple(float(value) for value in distinct)
+    _renumber(matrix, classes, role)
+    return classes
+
+
 def check(
     matrix: Matrix, objective: str, num_class: int | None, *, classes_only: bool, exp_gain: bool
 ) -> None:
@@ -78,6 +126,8 @@ def check(
     ``classes_only`` says that a classification metric was asked for, which has no meaning for a
     label between two classes; ``exp_gain`` is whether NDCG's gain is exponential.
     """
+    if matrix.label is None:
+        return
     rule = _rule(objective, num_class, classes_only=classes_only, exp_gain=exp_gain)
     bad = rule.bad(matrix.label)
     if bad.any():
@@ -87,6 +137,65 @@ def check(
             f"{rule.allowed}; {int(bad.sum())} such row(s) of {matrix.rows}",
             rule.remedy,
         )
+
+
+def check_several(matrix: Matrix, objective: str) -> None:
+    """Refuse training data in which every row has the same class."""
+    if matrix.label is None or not _classifies(objective):
+        return
+    first = matrix.label[0]
+    if (matrix.label == first).all():
+        raise DataError(
+            f"{matrix.origin.of(0)}: all {matrix.rows} labels are {first:g}; {objective} needs at "
+            "least two classes",
+            "Check label_column, and that the data was not sorted or filtered by the label.",
+        )
+
+
+def _classifies(objective: str) -> bool:
+    return objective.startswith(("binary:", "multi:"))
+
+
+def _fits(label: Floats, objective: str, count: int | None) -> bool:
+    """Whether the labels are what XGBoost takes: class numbers, or for two classes a share."""
+    if objective in ("binary:logistic", "binary:logitraw"):
+        return bool(((label >= 0) & (label <= 1)).all())
+    return not _classes(count or 2).bad(label).any()
+
+
+def _checked_count(
+    classes: tuple[str, ...], count: int | None, objective: str, matrix: Matrix
+) -> tuple[str, ...]:
+    if len(classes) != count:
+        raise DataError(
+            f"{matrix.origin.names[0]}: the label has {len(classes)} classes ({_listed(classes)}), "
+            f"{objective} here learns {count}",
+            f"Set objective=multi:softprob and num_class={len(classes)}, or correct the labels."
+            if len(classes) > 2
+            else "Use binary:logistic for two classes, and give it rows of both.",
+        )
+    return classes
+
+
+def _renumber(matrix: Matrix, classes: Classes, role: str) -> None:
+    if matrix.label is None:
+        return
+    values = np.array(classes, np.float32)
+    places = np.searchsorted(values, matrix.label).clip(0, len(values) - 1)
+    strange = values[places] != matrix.label
+    if strange.any():
+        row = int(strange.argmax())
+        raise DataError(
+            f"{matrix.origin.of(row)}: label {matrix.label[row]:g} is none of the classes of train "
+            f"({_listed(classes)}); {int(strange.sum())} such row(s) of {matrix.rows} in {role}",
+            "Give every class to train, or drop these rows.",
+        )
+    matrix.label[:] = places
+
+
+def _listed(classes: Classes) -> str:
+    shown = ", ".join(repr(c) if isinstance(c, str) else f"{c:g}" for c in classes[:6])
+    return shown + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
 
 
 def _rule(objective: str, num_class: int | None, *, classes_only: bool, exp_gain: bool) -> _Rule:

@@ -7,49 +7,64 @@ byte those of ``xgboost.train`` with the same parameters and the same matrix.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.algorithms import labels
+from treeline.algorithms import binning
 from treeline.algorithms.early_stopping import EarlyStopping
-from treeline.data.matrix import Floats, Matrix
-from treeline.errors import AlgorithmError, DataError, Stopped
+from treeline.algorithms.library import library
+from treeline.data.matrix import Matrix
+from treeline.data.records import Floats
+from treeline.errors import AlgorithmError, ChannelError, DataError, Stopped
 from treeline.hyperparameters import Config
 from treeline.metrics import computed, names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xgboost as xgb
 
     from treeline.compute import Compute
     from treeline.metrics.log import Scores
 
-Load = Callable[[], Matrix]
+# Scored after every round; any other data set is scored once, on the model that is saved.
+_EVERY_ROUND = ("train", "validation")
 
 
 @dataclass(frozen=True)
-class DataSummary:
-    """What is worth remembering of a data set once XGBoost has binned it."""
+class Loaded:
+    """A data set read into a matrix, and whether its bins have to stand on disk."""
 
-    rows: int
-    features: int
-    feature_names: tuple[str, ...] | None
-    fingerprint: str
+    matrix: Matrix
+    on_disk: bool = False
+
+
+class Data(Protocol):
+    """The data sets of a job, read one at a time when they are asked for."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """Their names, ``train`` first."""
+
+    def load(self, role: str) -> Loaded:
+        """Read one; to be called once for each, in order."""
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A trained model and the scores of exactly that model.
 
-    ``last_round`` (0-based) is the round the model ends with and ``rounds_trained`` how many
-    were boosted; early stopping makes them differ by more than one. ``objective_metric`` is
-    written ``validation:rmse``. ``outcome`` is completed, early_stopped or terminated.
+    ``last_round`` (0-based, the rounds of an earlier model counted) is the round the model ends
+    with and ``rounds_trained`` how many were boosted in this job. ``objective_metric`` is written
+    ``validation:rmse``. ``outcome`` is completed, early_stopped or terminated.
     """
 
     booster: xgb.Booster
@@ -59,25 +74,28 @@ class Fitted:
     objective_metric: str
     objective_value: float
     outcome: str
-    data: Mapping[str, DataSummary]
 
 
 def fit(
-    loads: Mapping[str, Load],
+    data: Data,
     config: Config,
     compute: Compute,
+    loaded: Callable[[], None],
     on_round: Callable[[int, Scores], None],
     stop_requested: Callable[[], bool],
+    earlier: bytes | None = None,
 ) -> Fitted:
-    """Train on ``loads["train"]``, scoring every data set in ``loads`` after every round.
+    """Train on ``data``'s train, scoring train and validation after every round.
 
-    Each load is called once and its matrix dropped as soon as XGBoost has binned it, so at most
-    one data set is in memory unbinned. Raises ``DataError`` for labels the objective cannot use,
-    ``AlgorithmError`` for what XGBoost itself refuses, and ``Stopped`` if asked to stop when
-    there is nothing to keep.
+    Each data set is loaded once and its matrix dropped as soon as XGBoost has binned it, so at
+    most one of them is in memory unbinned. ``earlier`` is a saved model to add rounds to. Raises
+    ``DataError`` for data that the objective cannot use, ``AlgorithmError`` for what XGBoost
+    itself refuses, and ``Stopped`` if asked to stop when there is nothing to keep.
     """
-    with _xgboost_errors():
-        return _Training(loads, config, compute).run(on_round, stop_requested)
+    with _xgboost_errors(), ExitStack() as scratch:
+        training = _Training(data, config, compute, earlier, scratch)
+        loaded()
+        return training.run(on_round, stop_requested)
 
 
 def predict(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
@@ -101,22 +119,32 @@ def load(file: Path) -> xgb.Booster:
 class _Training:
     """One run of the loop: the matrices XGBoost holds, the booster, and what to score."""
 
-    def __init__(self, loads: Mapping[str, Load], config: Config, compute: Compute) -> None:
+    def __init__(
+        self,
+        data: Data,
+        config: Config,
+        compute: Compute,
+        earlier: bytes | None,
+        scratch: ExitStack,
+    ) -> None:
         self.config = config
         called = config.computed_as.values()
         self.native = [name for name in called if _metric(name).native]
         self.computed = [name for name in called if not _metric(name).native]
         self.printed = {name: asked for asked, name in config.computed_as.items()}
-        self.data: dict[str, DataSummary] = {}
         self.truths: dict[str, computed.Truth] = {}
         self.matrices: dict[str, xgb.DMatrix] = {}
-        for role, read in loads.items():
-            self._bin(role, read, compute)
+        for role in data.roles:
+            self._bin(role, data.load(role), compute, scratch)
         parameters: dict[str, Any] = {**config.booster, "nthread": compute.threads}
         parameters["device"] = compute.device
         if self.native:
             parameters["eval_metric"] = self.native
-        self.booster = library().Booster(parameters, list(self.matrices.values()))
+        self.scored = [role for role in self.matrices if role in _EVERY_ROUND]
+        cache = [self.matrices[role] for role in self.scored]
+        model = None if earlier is None else bytearray(earlier)
+        self.booster = library().Booster(parameters, cache, model_file=model)
+        self.start = 0 if earlier is None else self._check_earlier()
 
     def run(
         self, on_round: Callable[[int, Scores], None], stop_requested: Callable[[], bool]
@@ -124,11 +152,12 @@ class _Training:
         """Boost round by round; return the model to save and its scores."""
         stopping: EarlyStopping | None = None
         best = (_BestByCopy if _drops_out(self.config.booster) else _BestBySlice)(self.booster)
-        outcome, scores, index = "completed", {}, 0
+        outcome, scores, index = "completed", {}, self.start
         data, metric = "", ""
-        for index in range(self.config.num_round):
+        end = self.start + self.config.num_round
+        for index in range(self.start, end):
             self.booster.update(self.matrices["train"], index)
-            scores = self._score(self.booster, index)
+            scores = self._score(self.booster, index, self.scored)
             on_round(index, scores)
             data, metric = self.config.followed(scores)
             if self.config.early_stopping_rounds:
@@ -140,14 +169,14 @@ class _Training:
                 elif stopping.exhausted(index):
                     outcome = "early_stopped"
                     break
-            if stop_requested() and index + 1 < self.config.num_round:
+            if stop_requested() and index + 1 < end:
                 if not self.config.save_model_on_termination:
                     raise Stopped
                 outcome = "terminated"
                 break
         if stopping is not None and np.isnan(stopping.best_score):
             raise DataError(
-                f"{data}-{metric} was not a number in any of {index + 1} rounds, so "
+                f"{data}-{metric} was not a number in any of {index + 1 - self.start} rounds, so "
                 "early_stopping_rounds has nothing to follow",
                 f"Check the labels of {data} (auc, for one, needs rows of every class), or name "
                 "another metric last in eval_metric.",
@@ -156,79 +185,81 @@ class _Training:
         if stopping is not None and stopping.best_round != index:
             booster, last = best.model(), stopping.best_round
             # Measured on the model that is saved, not remembered from the round.
-            scores = self._score(booster, last)
+            scores = self._score(booster, last, self.scored)
         if stopping is not None:  # as xgboost.callback.EarlyStopping leaves them
             booster.set_attr(best_iteration=str(last), best_score=str(stopping.best_score))
+        once = [role for role in self.matrices if role not in self.scored]
+        scores = {**scores, **(self._score(booster, last, once) if once else {})}
         return Fitted(
             booster=booster,
             last_round=last,
-            rounds_trained=index + 1,
+            rounds_trained=index + 1 - self.start,
             scores=scores,
             objective_metric=f"{data}:{metric}",
             objective_value=scores[data][metric],
             outcome=outcome,
-            data=self.data,
         )
 
-    def _bin(self, role: str, read: Load, compute: Compute) -> None:
-        """Read a data set and give it to XGBoost, which keeps only its bins."""
-        matrix = read()
-        labels.check(
-            matrix,
-            self.config.objective,
-            self.config.num_class,
-            classes_only=any(m in computed.CLASSIFICATION for m in self.computed),
-            exp_gain=bool(self.config.booster.get("ndcg_exp_gain", True)),
-        )
-        self.data[role] = DataSummary(
-            matrix.rows, matrix.features.shape[1], matrix.feature_names, matrix.fingerprint
-        )
-        self._check_same_features(role)
+    def _bin(self, role: str, loaded: Loaded, compute: Compute, scratch: ExitStack) -> None:
+        """Give a data set to XGBoost, which keeps only its bins."""
+        matrix, booster = loaded.matrix, self.config.booster
         if self.computed:
             self.truths[role] = self._truth(matrix)
-        xgb = library()
-        common = {"label": matrix.label, "weight": matrix.weight, "nthread": compute.threads}
-        if _is_binned(self.config.booster):
-            self.matrices[role] = xgb.QuantileDMatrix(
-                matrix.features,
-                max_bin=self.config.booster.get("max_bin", 256),
-                ref=self.matrices.get("train"),
-                **common,
-            )
-        else:
-            self.matrices[role] = xgb.DMatrix(matrix.features, **common)
+        folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
+        how = binning.Binning(
+            quantile=binning.is_quantile(booster),
+            ranking=self.config.objective.startswith("rank:"),
+            max_bin=int(booster.get("max_bin", 256)),
+            threads=compute.threads,
+            disk=None if folder is None else Path(scratch.enter_context(folder)),
+        )
+        self.matrices[role] = binning.to_dmatrix(matrix, how, self.matrices.get("train"))
 
-    def _check_same_features(self, role: str) -> None:
-        train, other = self.data["train"], self.data[role]
-        if other.features != train.features:
-            raise DataError(
-                f"Channel {role}: {other.features} features, but train has {train.features}",
-                "Give both channels the same columns: the label first, then the same features.",
-            )
-        if other.feature_names != train.feature_names and other.feature_names is not None:
-            pairs = zip(other.feature_names, train.feature_names or (), strict=False)
-            found, expected = next((p for p in pairs if p[0] != p[1]), ("names", "none"))
-            raise DataError(
-                f"Channel {role}: feature {found!r} stands where train has {expected!r}",
-                "Give both channels the same columns in the same order.",
-            )
+    def _check_earlier(self) -> int:
+        """Refuse an earlier model of other data or another objective; return its rounds."""
+        learner = json.loads(self.booster.save_config())["learner"]
+        found = {
+            "features": self.booster.num_features(),
+            "objective": learner["objective"]["name"],
+            "classes": int(learner["learner_model_param"]["num_class"]),
+            "booster": learner["gradient_booster"]["name"],
+        }
+        kind = "gblinear" if self.config.booster.get("booster") == "gblinear" else None
+        asked = {
+            "features": self.matrices["train"].num_col(),
+            "objective": self.config.objective,
+            "classes": self.config.num_class or 0,
+            "booster": kind or str(self.config.booster.get("booster", "gbtree")),
+        }
+        for what, value in found.items():
+            if value != asked[what]:
+                raise ChannelError(
+                    f"Channel model: the earlier model has {what} {value}, this job {asked[what]}",
+                    "Training goes on from a model of the same objective and the same features; "
+                    "leave the channel out to start anew.",
+                )
+        return int(self.booster.num_boosted_rounds())
 
     def _truth(self, matrix: Matrix) -> computed.Truth:
         classes = self.config.num_class if self.config.objective.startswith("multi:") else 2
         weight = None if matrix.weight is None else matrix.weight.astype(np.float64)
+        if matrix.label is None:
+            raise AssertionError("a metric of ours for an objective without labels")
         return computed.Truth(matrix.label.astype(np.float64), weight, classes or 2)
 
-    def _score(self, booster: xgb.Booster, index: int) -> dict[str, dict[str, float]]:
-        """Return the scores of every data set: XGBoost's metrics first, then ours."""
-        evals = [(matrix, role) for role, matrix in self.matrices.items()]
-        scores: dict[str, dict[str, float]] = {role: {} for role in self.matrices}
+    def _score(
+        self, booster: xgb.Booster, index: int, roles: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Return the scores of the data sets: XGBoost's metrics first, then ours."""
+        evals = [(self.matrices[role], role) for role in roles]
+        scores: dict[str, dict[str, float]] = {role: {} for role in roles}
         for part in booster.eval_set(evals, index).split("\t")[1:]:
             name, value = part.rsplit(":", 1)
             role, metric = name.split("-", 1)
             scores[role][self.printed.get(metric, metric)] = float(value)
         if self.computed:
-            for role, matrix in self.matrices.items():
-                prediction = booster.predict(matrix)
+            for role in roles:
+                prediction = booster.predict(self.matrices[role])
                 scores[role] |= computed.evaluate(
                     self.computed, self.config.objective, prediction, self.truths[role]
                 )
@@ -285,38 +316,6 @@ def _drops_out(booster: Mapping[str, Any]) -> bool:
     """Whether trees are dropped and rescaled: by name, or by a rate with the usual booster."""
     rates = ("rate_drop", "one_drop", "skip_drop")
     return booster.get("booster") == "dart" or any(booster.get(name) for name in rates)
-
-
-def _is_binned(booster: Mapping[str, Any]) -> bool:
-    """Whether training works on quantile bins alone and needs no raw values."""
-    return (
-        booster.get("booster", "gbtree") != "gblinear"
-        and booster.get("tree_method", "auto") in ("auto", "hist")
-        and "updater" not in booster
-    )
-
-
-def library() -> Any:
-    """Import XGBoost without the libraries that only its scikit-learn interface needs.
-
-    Importing it where scikit-learn and pandas are installed imports both, 0.9 s of CPU of the
-    1.2 s; it is made to work without them, so they are hidden for the time of the import and
-    can be imported as usual afterwards.
-    """
-    with _hidden("sklearn", "pandas", "xgboost.plotting"):
-        import xgboost
-    return xgboost
-
-
-@contextmanager
-def _hidden(*modules: str) -> Iterator[None]:
-    added = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(added))  # type: ignore[arg-type]  # None: "not there"
-    try:
-        yield
-    finally:
-        for name in added:
-            del sys.modules[name]
 
 
 @contextmanager

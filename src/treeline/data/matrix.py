@@ -1,64 +1,77 @@
-"""From batches to one matrix: features, label and weight, each in one place.
-
-The rows are copied once, from Arrow's columns into one growing row-major float32 array, which
-is what XGBoost reads without a further copy. Growing goes through ``realloc``, which for blocks
-of this size moves pages, not bytes. Measured on 1,000,000 x 13 CSV values: 0.55 s of CPU and
-117 MiB on top of the imports, against 1.32 s and 255 MiB for reading a whole Arrow table and
-stacking its columns.
-"""
+"""The rows of one data set as one value, with what is known of them; and what no job can use."""
 
 from __future__ import annotations
 
 import bisect
-import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from treeline.data import columns, encoding
+from treeline.data.records import Csr, Floats
 from treeline.errors import DataError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from treeline.data.channel import Dataset
-
-Floats = NDArray[np.float32]
-
-_FIRST_ROWS = 1 << 12
+    from treeline.data.audit import ColumnStats
+    from treeline.data.columns import Layout
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Which columns are not features, by position."""
+class Schema:
+    """What the training data settles for all other data of the job.
 
-    label: int = 0
-    weight: int | None = None
+    ``layout`` is that of its first file, with the kind of every column known; None for formats
+    without columns. ``categories`` has the texts of every categorical feature by its position
+    among the features, in the order of their codes, ``classes`` those of the label.
+    """
+
+    features: int
+    feature_names: tuple[str, ...] | None = None
+    categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    layout: Layout | None = None
+    origin: str = "train"
+
+    def feature(self, position: int) -> str:
+        """Return how messages name a feature."""
+        return columns.column_name(position, self.feature_names).replace("column", "feature", 1)
 
 
 @dataclass
 class Matrix:
     """The rows of one data set, in reading order.
 
-    ``features`` is (rows, columns) row-major, ``label`` and ``weight`` are (rows,); all are
-    float32 and nan means missing. ``feature_names`` is None where the format has no names.
-    ``fingerprint`` is a hash of all values in order, so it does not depend on the format, the
-    file names or how the rows are divided into files.
+    ``features`` is (rows, columns) float32 row-major with nan for missing (perhaps mapped from a
+    file), or sparse. ``label``, ``weight``, ``lower`` and ``upper`` are (rows,) float32,
+    ``margin`` is (rows, outputs), ``group`` is (rows,) with the number of each row's group in
+    the order of appearance. ``hashes`` is (rows,) uint64, the same for the same features and
+    label in any format. ``fingerprint`` is a hash of all of it, which does not depend on the
+    format, the file names or how the rows are divided into files.
     """
 
-    features: Floats
-    label: Floats
+    features: Floats | Csr
+    label: Floats | None
     weight: Floats | None
-    feature_names: tuple[str, ...] | None
+    group: NDArray[np.int64] | None
+    group_names: tuple[str, ...]
+    lower: Floats | None
+    upper: Floats | None
+    margin: Floats | None
+    schema: Schema
+    stats: ColumnStats
+    hashes: NDArray[np.uint64]
     fingerprint: str
     origin: Origin
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return int(self.label.shape[0])
+        return len(self.hashes)
 
 
 @dataclass
@@ -79,148 +92,19 @@ class Origin:
         return f"{self.names[i]} row {row - self.starts[i] + 1}"
 
 
-def read(
-    dataset: Dataset, roles: Roles, threads: int, check: Callable[[], None] | None = None
-) -> Matrix:
-    """Read all files of ``dataset`` into a matrix. ``check`` is called between batches.
-
-    Raises ``DataError`` for files that differ in their columns, labels or weights that are
-    missing, infinite values, or no rows at all.
-    """
-    builder = _Builder(roles)
-    names: list[str] | None = None
-    origin = Origin()
-    for file in dataset.files:
-        name = dataset.name_of(file)
-        origin.add(name, builder.rows)
-        for batch in dataset.format.reader(file, name, threads):
-            names = names or _checked_columns(batch.schema.names, roles, name)
-            _check_same_columns(batch.schema.names, names, name, origin.names[0])
-            builder.add(batch)
-            if check is not None:
-                check()
-    if names is None or builder.rows == 0:
-        raise DataError(
-            f"Channel {dataset.role}: {len(dataset.files)} files and not one row",
-            "Check that the files are complete.",
-        )
-    matrix = builder.finish(_feature_names(dataset, names, roles), origin)
-    _check_values(matrix)
-    return matrix
-
-
-class _Builder:
-    """Collects batches; rows beyond ``rows`` in the arrays are room to grow into."""
-
-    def __init__(self, roles: Roles) -> None:
-        self.rows = 0
-        self._roles = roles
-        self._features: Floats = np.empty((0, 0), np.float32)
-        self._label: Floats = np.empty(0, np.float32)
-        self._weight: Floats | None = None if roles.weight is None else np.empty(0, np.float32)
-        # One for each array: the batches, whose sizes differ by format, must not show.
-        self._hashes = [hashlib.blake2b(digest_size=16) for _ in self._arrays()]
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Append the rows of ``batch``."""
-        columns = [_values(column) for column in batch.columns]
-        first, self.rows = self.rows, self.rows + batch.num_rows
-        features = [c for i, c in enumerate(columns) if i not in self._special]
-        self._grow(len(features))
-        block = self._features[first : self.rows]
-        for j, values in enumerate(features):
-            block[:, j] = values
-        self._label[first : self.rows] = columns[self._roles.label]
-        if self._weight is not None and self._roles.weight is not None:
-            self._weight[first : self.rows] = columns[self._roles.weight]
-        for array, digest in zip(self._arrays(), self._hashes, strict=True):
-            part = array[first : self.rows]
-            part[np.isnan(part)] = np.nan  # there are many nans, told apart by bits alone
-            digest.update(part)
-
-    def finish(self, names: tuple[str, ...] | None, origin: Origin) -> Matrix:
-        """Return the matrix, with the room to grow given back."""
-        self._resize(self.rows, self._features.shape[1])
-        return Matrix(
-            features=self._features,
-            label=self._label,
-            weight=self._weight,
-            feature_names=names,
-            fingerprint=f"blake2b:{self._fingerprint()}",
-            origin=origin,
-        )
-
-    @property
-    def _special(self) -> set[int | None]:
-        return {self._roles.label, self._roles.weight}
-
-    def _arrays(self) -> list[Floats]:
-        weight = [] if self._weight is None else [self._weight]
-        return [self._features, self._label, *weight]
-
-    def _fingerprint(self) -> str:
-        digests = b"".join(digest.digest() for digest in self._hashes)
-        return hashlib.blake2b(digests, digest_size=16).hexdigest()
-
-    def _grow(self, columns: int) -> None:
-        room = self._label.shape[0]
-        if self.rows > room:  # by an eighth: numpy touches all it grows by, so room costs memory
-            self._resize(max(self.rows, room + room // 8, _FIRST_ROWS), columns)
-
-    def _resize(self, rows: int, columns: int) -> None:
-        # refcheck: no view of these arrays outlives a method of this class.
-        self._features.resize((rows, columns), refcheck=False)
-        self._label.resize(rows, refcheck=False)
-        if self._weight is not None:
-            self._weight.resize(rows, refcheck=False)
-
-
-def _values(column: pa.Array) -> Floats:
-    """Return a float32 column with nan for null, without a copy where nothing is null.
-
-    From the column's buffers, because ``Array.to_numpy`` imports pandas where it is installed
-    (0.2 s of CPU). Source of the layout: Apache Arrow, "Columnar Format", Validity bitmaps.
-    """
-    window = slice(column.offset, column.offset + len(column))
-    validity, data = column.buffers()
-    values: Floats = np.frombuffer(data, np.float32)[window]
-    if column.null_count:
-        bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
-        values = np.where(bits[window], values, np.float32("nan"))
-    return values
-
-
-def _checked_columns(names: list[str], roles: Roles, file: str) -> list[str]:
-    special = 1 if roles.weight is None else 2
-    if len(names) <= special:
-        needed = "a label" if roles.weight is None else "a label, a weight"
-        raise DataError(
-            f"{file}: has {len(names)} column(s); training needs {needed} and a feature",
-            "Put the label first and the features after it.",
-        )
-    return names
-
-
-def _check_same_columns(found: list[str], expected: list[str], file: str, first: str) -> None:
-    if found == expected:
-        return
-    if len(found) != len(expected):
-        what = f"has {len(found)} columns, {first} has {len(expected)}"
-    else:
-        i = next(i for i, pair in enumerate(zip(found, expected, strict=True)) if len({*pair}) > 1)
-        what = f"column {i + 1} is {found[i]!r}, in {first} it is {expected[i]!r}"
-    raise DataError(f"{file}: {what}", "Give all files of a channel the same columns in one order.")
-
-
-def _feature_names(dataset: Dataset, names: list[str], roles: Roles) -> tuple[str, ...] | None:
-    if not dataset.format.has_names:
-        return None
-    return tuple(n for i, n in enumerate(names) if i not in (roles.label, roles.weight))
-
-
-def _check_values(matrix: Matrix) -> None:
+def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) -> None:
     """Refuse what no objective can use: missing labels, bad weights, infinite values."""
-    _refuse(~np.isfinite(matrix.label), matrix, matrix.label, "the label is missing or infinite")
+    if unseen:
+        shown = ", ".join(repr(text) for text in list(unseen)[:3])
+        raise DataError(
+            f"{matrix.origin.names[0]}: {sum(unseen.values())} of {matrix.rows} labels are none of "
+            f"the classes of train: {shown}",
+            "Give every class to train, or drop these rows.",
+        )
+    if matrix.label is not None:
+        _refuse(
+            ~np.isfinite(matrix.label), matrix, matrix.label, "the label is missing or infinite"
+        )
     if matrix.weight is not None:
         bad = ~(np.isfinite(matrix.weight) & (matrix.weight >= 0))
         _refuse(bad, matrix, matrix.weight, "the weight is missing, infinite or negative")
@@ -228,13 +112,39 @@ def _check_values(matrix: Matrix) -> None:
             raise DataError(
                 f"{matrix.origin.of(0)}: every weight is 0", "Give some row a weight above 0."
             )
-    # Two reductions without a copy; the exact look, which needs memory, only if they find one.
-    if np.isposinf(np.fmax.reduce(matrix.features, axis=None)) or np.isneginf(
-        np.fmin.reduce(matrix.features, axis=None)
-    ):
-        infinite = np.isinf(matrix.features).any(axis=1)
-        column = int(np.isinf(matrix.features[int(infinite.argmax())]).argmax())
-        _refuse(infinite, matrix, None, f"feature {column} (0-based) is infinite")
+    if matrix.group is not None:
+        _refuse(matrix.group == encoding.MISSING, matrix, None, "the group is missing")
+    if matrix.margin is not None:
+        bad = ~np.isfinite(matrix.margin).all(axis=1)
+        _refuse(bad, matrix, None, "the base margin is missing or infinite")
+    _check_bounds(matrix)
+    _check_infinite(matrix, stats)
+
+
+def _check_bounds(matrix: Matrix) -> None:
+    lower, upper = matrix.lower, matrix.upper
+    if lower is None or upper is None:
+        return
+    upper[np.isnan(upper)] = np.inf  # no upper bound: the event was not seen (right-censored)
+    bad = ~(np.isfinite(lower) & (lower >= 0))
+    _refuse(bad, matrix, lower, "the lower bound of the label is missing, infinite or negative")
+    _refuse(upper < lower, matrix, upper, "the upper bound of the label is below the lower one")
+    _refuse(upper <= 0, matrix, upper, "the upper bound of the label is not above 0")
+
+
+def _check_infinite(matrix: Matrix, stats: ColumnStats) -> None:
+    columns_ = stats.infinite
+    if not len(columns_):
+        return
+    column = int(columns_[0])
+    if isinstance(matrix.features, Csr):
+        at = np.flatnonzero(np.isinf(matrix.features.values) & (matrix.features.indices == column))
+        bad = np.zeros(matrix.rows, np.bool_)
+        bad[np.searchsorted(matrix.features.indptr, at, side="right") - 1] = True
+    else:
+        bad = np.isinf(matrix.features[:, column])
+    name = matrix.schema.feature(column)
+    _refuse(bad, matrix, None, f"{name} (counted from 0, the label aside) is infinite")
 
 
 def _refuse(bad: NDArray[np.bool_], matrix: Matrix, values: Floats | None, what: str) -> None:
@@ -247,3 +157,52 @@ def _refuse(bad: NDArray[np.bool_], matrix: Matrix, values: Floats | None, what:
         f"{matrix.origin.of(row)}: {what}{found}; {count} such row(s) of {matrix.rows}",
         "Correct or drop these rows; missing is allowed in features only.",
     )
+
+
+def group_sizes(matrix: Matrix) -> NDArray[np.int64]:
+    """Return the number of rows of each group of a matrix whose rows are sorted by group.
+
+    Raises ``DataError`` where the rows of a group do not follow one another.
+    """
+    if matrix.group is None:
+        raise AssertionError("no groups")
+    back = np.flatnonzero(np.diff(matrix.group) < 0)
+    if len(back):
+        row = int(back[0]) + 1
+        name = matrix.group_names[int(matrix.group[row])]
+        raise DataError(
+            f"{matrix.origin.of(row)}: group {name!r} occurs again after other groups; the rows "
+            "of a query have to follow one another",
+            "Sort the rows by group.",
+        )
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(matrix.group)) + 1, [matrix.rows]])
+    return np.array([b - a for a, b in pairwise(starts.tolist())], np.int64)
+
+
+def check_same_features(schema: Schema, other: Matrix, role: str) -> None:
+    """Refuse a data set that does not have the features of the training data."""
+    found = other.schema
+    if schema.categories and not found.categories:
+        raise DataError(
+            f"Channel {role}: has no text columns, but in train "
+            f"{schema.feature(min(schema.categories))} is categorical",
+            "Give all channels the same format, with the categories as text.",
+        )
+    if found.features != schema.features:
+        raise DataError(
+            f"Channel {role}: {found.features} features, but train has {schema.features}",
+            "Give all channels the same columns: the label, then the same features.",
+        )
+    pairs = _differing(found.feature_names, schema.feature_names)
+    if pairs is not None and (found.layout is None or schema.layout is None):
+        raise DataError(
+            f"Channel {role}: feature {pairs[0]!r} stands where train has {pairs[1]!r}",
+            "Give all channels the same columns in the same order.",
+        )
+
+
+def _differing(
+    found: Sequence[str] | None, expected: Sequence[str] | None
+) -> tuple[str, str] | None:
+    pairs = zip(found or (), expected or (), strict=False)
+    return next((pair for pair in pairs if pair[0] != pair[1]), None)

@@ -1,5 +1,5 @@
-"""Hyperparameters: declared once, parsed at the door, published from the same declaration."""
+"""Hyperparameters: declared once in ``table``, parsed here, published for others."""
 
-from treeline.hyperparameters.config import Config, parse
+from treeline.hyperparameters.config import Config, DataOptions, parse
 
-__all__ = ["Config", "parse"]
+__all__ = ["Config", "DataOptions", "parse"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from treeline.errors import HyperparameterError, shortened
-from treeline.hyperparameters.kinds import Kind, RejectedError, Value, nearest
+from treeline.hyperparameters.kinds import DELIMITERS, Kind, RejectedError, Value, nearest
 from treeline.hyperparameters.rules import Asked, Problem, advice, problems, unused
 from treeline.hyperparameters.table import ALIASES, TABLE
 from treeline.metrics.log import FINAL_SCORE
@@ -16,6 +16,34 @@ from treeline.metrics.names import TWEEDIE_POWER, Metric, lookup
 _FRAMEWORK_PREFIX = "sagemaker_"
 _TUNER = "_tuning_objective_metric"
 _DATA = ("train", "validation")
+_SWITCHED = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the job's files are to be read.
+
+    A column is named as it was asked for: by its name, or by its 0-based position as text (-1 is
+    the last). None and empty stand for the default: the label is the first column, the CSV
+    dialect is found, ``missing_values`` are the CSV reader's own (an empty tuple: none but the
+    empty field).
+    """
+
+    label_column: str | None = None
+    weight_column: str | None = None
+    group_column: str | None = None
+    label_lower_bound_column: str | None = None
+    label_upper_bound_column: str | None = None
+    base_margin_column: tuple[str, ...] = ()
+    ignore_columns: tuple[str, ...] = ()
+    categorical_columns: tuple[str, ...] = ()
+    csv_weights: bool = False  # the built-in image's word for weight_column=1, of CSV files only
+    csv_header: bool | None = None
+    csv_delimiter: str | None = None  # one of , tab ; | or a blank for runs of blanks
+    missing_values: tuple[str, ...] | None = None
+    hive_partitions: bool = False
+    leakage: str = "warn"  # warn, fail or ignore
+    external_memory: bool | None = None  # None: when the data would not fit the memory
 
 
 @dataclass(frozen=True)
@@ -35,7 +63,7 @@ class Config:
     # The data set the tuner's metric is of; None where there is no such metric.
     objective_data: str | None
     early_stopping_rounds: int | None
-    csv_weights: bool
+    data: DataOptions
     save_model_on_termination: bool
     seed: int
     nthread: int | None
@@ -189,18 +217,49 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
         objective_metric=spelled[asked.tuned.name] if asked.tuned else last,
         objective_data=_tuner(asked.values)[0],
         early_stopping_rounds=_whole(asked, "early_stopping_rounds"),
-        csv_weights=bool(asked.get("csv_weights")),
+        data=_data(asked),
         save_model_on_termination=bool(asked.get("save_model_on_termination")),
         seed=_whole(asked, "seed") or 0,
         nthread=_whole(asked, "nthread"),
         compute=asked.compute,
-        device=None if asked.get("device") is None else str(asked.get("device")),
+        device=_word(asked, "device"),
         kfold=_whole(asked, "_kfold"),
         num_cv_round=_whole(asked, "_num_cv_round") or 1,
         booster=_booster(asked),
         given=given,
         warnings=tuple(warnings),
     )
+
+
+def _data(asked: Asked) -> DataOptions:
+    missing = asked.get("missing_values")
+    return DataOptions(
+        label_column=_word(asked, "label_column"),
+        weight_column=_word(asked, "weight_column"),
+        group_column=_word(asked, "group_column"),
+        label_lower_bound_column=_word(asked, "label_lower_bound_column"),
+        label_upper_bound_column=_word(asked, "label_upper_bound_column"),
+        base_margin_column=_words(asked, "base_margin_column"),
+        ignore_columns=_words(asked, "ignore_columns"),
+        categorical_columns=_words(asked, "categorical_columns"),
+        csv_weights=bool(asked.get("csv_weights")),
+        csv_header=_SWITCHED.get(str(asked.get("csv_header"))),
+        csv_delimiter=DELIMITERS.get(str(asked.get("csv_delimiter"))),
+        missing_values=None if missing is None else _words(asked, "missing_values"),
+        hive_partitions=bool(asked.get("hive_partitions")),
+        leakage=str(asked.get("leakage")),
+        external_memory=_SWITCHED.get(str(asked.get("external_memory"))),
+    )
+
+
+def _word(asked: Asked, name: str) -> str | None:
+    value = asked.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _words(asked: Asked, name: str) -> tuple[str, ...]:
+    value = asked.get(name)
+    return tuple(map(str, value)) if isinstance(value, tuple) else ()
 
 
 def _whole(asked: Asked, name: str) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from treeline.metrics.names import METRICS, lookup
@@ -23,6 +23,13 @@ FLOAT_MAX = 3.4028234e38
 FLOAT_MIN = 1.1754944e-38
 # CreateAlgorithm knows closed ends only; an open one is published this much further in.
 _STEP = 1e-6
+DELIMITERS: Mapping[str, str] = {
+    "comma": ",",
+    "tab": "\t",
+    "semicolon": ";",
+    "pipe": "|",
+    "space": " ",
+}
 
 
 class RejectedError(ValueError):
@@ -125,6 +132,20 @@ class Boolean(Kind):
         return _published_words(("true", "false", "True", "False", "1", "0"))
 
 
+class Switch(Kind):
+    """auto, or true or false in every spelling of ``Boolean``."""
+
+    def parse(self, text: str) -> str:
+        """Return ``auto``, ``true`` or ``false``."""
+        word = unquoted(text).lower()
+        word = {"1": "true", "0": "false"}.get(word, word)
+        return _one_of(word, ("auto", "true", "false"))
+
+    def publish(self) -> Published:
+        """Return all three words, and the other spellings of two of them."""
+        return _published_words(("auto", "true", "false", "True", "False", "1", "0"))
+
+
 @dataclass(frozen=True)
 class CategoricalList(Kind):
     """A comma list of words, each one of ``values``."""
@@ -218,7 +239,56 @@ class Device(Kind):
         return f"{name.replace('gpu', 'cuda')}{colon}{ordinal}"
 
 
+class Column(Kind):
+    """A column's name, or its position as text; which of the two it is, the file decides.
+
+    A position is written ``0``, ``12`` or ``-1``: ``01`` and ``+1`` can only be names.
+    """
+
+    def parse(self, text: str) -> str:
+        """Return the name; blanks around it count only within JSON quotes."""
+        return _nonempty(_exact(text))
+
+    def text(self, value: Value) -> str:
+        """Return the name, in JSON quotes where it would not read back without them."""
+        plain = str(value)
+        return _json(plain) if '"' in plain or plain != plain.strip() else plain
+
+
+class Texts(Kind):
+    """Any texts: a comma list, or a JSON list for those that hold a comma or outer blanks."""
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the texts in the order given; a JSON list's numbers become text as written."""
+        plain = unquoted(text)
+        if plain.startswith("[") and plain.endswith("]"):
+            return tuple(map(_nonempty, _json_texts(plain)))
+        items = [item.strip() for item in plain.removesuffix(",").split(",")]
+        if any(item.count('"') == 1 for item in items):
+            raise RejectedError(_JSON_LIST)
+        return tuple(_nonempty(_exact(item)) for item in items)
+
+    def text(self, value: Value) -> str:
+        """Return a JSON list."""
+        return _json(value)
+
+
+class Columns(Texts):
+    """Several columns, each as in ``Column``."""
+
+
+class Delimiter(Kind):
+    """auto, the name of a delimiter, or the character itself, quoted or not."""
+
+    def parse(self, text: str) -> str:
+        """Return the name; a blank or a tab is looked for before blanks are taken off."""
+        named = {character: name for name, character in DELIMITERS.items()} | {"\\t": "tab"}
+        plain = _exact(text) if text.strip() else text
+        return named.get(plain) or _one_of(plain.strip(), ("auto", *DELIMITERS))
+
+
 _BRACKETS = str.maketrans("()", "[]")
+_JSON_LIST = 'a list with brackets or quotes is JSON: ["a, b", 3]'
 
 
 def unquoted(text: str) -> str:
@@ -319,6 +389,38 @@ def _every(read: Callable[[str], str], items: list[str]) -> tuple[str, ...]:
 
 def _joined(value: Value, separator: str) -> str:
     return separator.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _exact(text: str) -> str:
+    """Return ``text`` without the spaces around it, or what stands in its JSON quotes."""
+    plain = text.strip()
+    if len(plain) > 1 and plain[0] == plain[-1] == '"':
+        try:
+            return str(json.loads(plain, strict=False))
+        except ValueError:
+            raise RejectedError("the quotes are not JSON") from None
+    return plain
+
+
+def _json_texts(text: str) -> list[str]:
+    try:
+        # As they are written: 1.50 is that text, and not the text of a number.
+        items = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        raise RejectedError(_JSON_LIST) from None
+    if not all(isinstance(item, str) for item in items):
+        raise RejectedError("texts and numbers only")
+    return list(items)
+
+
+def _nonempty(text: str) -> str:
+    if not text:
+        raise RejectedError("an empty element")
+    return text
+
+
+def _json(value: Value) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _is_index(item: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from treeline.hyperparameters.table import DEAD, GROUPS, TABLE, Parameter
+from treeline.hyperparameters.table import DATA, DEAD, GROUPS, TABLE, Parameter
 from treeline.metrics.names import METRICS, OBJECTIVES, Metric, default_for
 
 # CreateAlgorithm and CreateTrainingJob take at most this many hyperparameters.
@@ -27,6 +27,18 @@ as `max_depth` with `booster=gblinear`, is left out of the training with a warni
 
 Brackets mark the ends of a range: `[0, 1]` has both, `(0, 1]` is without 0. The tuner column is
 the range to start a tuning job from; only those hyperparameters are declared tunable.
+"""
+
+_DATA_TEXT = """\
+A column is named by its name or by its position: `0` is the first column of the file, `-1` the
+last, and text in any other form (`01`, `+1`) can only be a name. What is one column's name and
+another's position is refused. Lists are comma lists; names that hold a comma or begin or end with
+a blank need a JSON list: `["a, b", " c", 3]`. `csv_delimiter` also takes the character itself, or
+`\\t`. `missing_values=[]` leaves only the empty field missing.
+
+A column plays one part. What is neither label, weight, group, bound nor margin and is not ignored
+is a feature.
+
 """
 
 _METRICS_TEXT = """\
@@ -72,7 +84,8 @@ def _help(parameter: Parameter) -> str:
 def _group(name: str) -> str:
     rows = [_row(parameter) for parameter in TABLE.values() if parameter.group == name]
     header = ("name", "type", "allowed", "default", "tuner", "what it does")
-    return f"## {name}\n\n{_table(header, rows)}"
+    text = _DATA_TEXT if name == DATA else ""
+    return f"## {name}\n\n{text}{_table(header, rows)}"
 
 
 def _row(parameter: Parameter) -> tuple[str, ...]:

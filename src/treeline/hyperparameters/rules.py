@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from treeline.hyperparameters.kinds import Value, within
+from treeline.hyperparameters.kinds import Column, Columns, Value, within
 from treeline.hyperparameters.table import DROPOUT, TABLE
 from treeline.metrics.names import (
+    AFT,
     EXPECTILE,
     MULTICLASS,
     OBJECTIVES,
@@ -77,6 +78,15 @@ class Asked:
         return _METHODS.get(str(grower), str(self.get("tree_method")))
 
     @property
+    def outputs(self) -> int:
+        """Return how many numbers the model predicts for a row."""
+        name = _OUTPUTS.get(self.task)
+        value = 1 if name is None else self.get(name)
+        if value is None:  # required by another rule
+            raise UndecidedError
+        return len(value) if isinstance(value, tuple) else int(value)
+
+    @property
     def compute(self) -> str:
         """Return the compute path: ``compute``, or what another spelling of it stands for."""
         if self.get("compute") != "auto":
@@ -112,7 +122,12 @@ _BASE_SCORES = {
 }
 # Every hyperparameter that says where to train.
 _PLACES = ("compute", "device", "use_dask_gpu_training")
+_TREES_ONLY = "only hist and approx split on categories"
 _ALPHAS = {QUANTILE: "quantile_alpha", EXPECTILE: "expectile_alpha"}
+_OUTPUTS = {**_ALPHAS, MULTICLASS: "num_class"}
+# Every hyperparameter that names a column, and those that stand for a label.
+_COLUMNS = tuple(name for name, p in TABLE.items() if isinstance(p.kind, Column | Columns))
+_BOUNDS = ("label_lower_bound_column", "label_upper_bound_column")
 # Metrics that compare a class or a probability with the label; logitraw predicts neither.
 _OF_PROBABILITIES = frozenset(
     {"logloss", "error", "rmse", "rmsle", "mae", "mape", "mphe", "poisson-nloglik"}
@@ -180,7 +195,9 @@ def _scored(asked: Asked) -> Iterator[Problem]:
 def _no_update(asked: Asked) -> Iterator[Problem]:
     if asked.get("process_type") == "update":
         yield asked.problem(
-            "process_type", "default", "update needs a model, and a job starts without one"
+            "process_type",
+            "default",
+            "a model channel's trees are kept as they are, and new ones are added",
         )
 
 
@@ -233,6 +250,68 @@ def _places(asked: Asked) -> Iterator[Problem]:
         yield asked.problem("use_dask_gpu_training", f"false with compute={compute}")
 
 
+def _one_part_each(asked: Asked) -> Iterator[Problem]:
+    """The same column by name here and by position there shows only in the file."""
+    seen: dict[Value, str] = {}
+    for name in _COLUMNS:
+        value = asked.values.get(name)
+        for column in value if isinstance(value, tuple) else (value,):
+            if column is None:
+                continue
+            if column in seen:
+                yield asked.problem(name, "every column once", f"{seen[column]} has it already")
+            seen.setdefault(column, name)
+
+
+def _weights(asked: Asked) -> Iterator[Problem]:
+    if asked.get("csv_weights") and asked.get("weight_column") not in (None, "1"):
+        yield asked.problem("csv_weights", "0, or leave it out", "weight_column is given")
+
+
+def _bounds(asked: Asked) -> Iterator[Problem]:
+    here = f"objective={asked.objective}"
+    if asked.task != AFT:
+        for name in _BOUNDS:
+            if asked.get(name) is not None:
+                yield asked.problem(name, "objective=survival:aft only", f"here {here}")
+        return
+    missing = [name for name in _BOUNDS if asked.get(name) is None]
+    if missing:
+        both = " and ".join(_BOUNDS)
+        yield asked.problem(missing[0], TABLE[missing[0]].kind.allowed, f"{here} needs {both}")
+    if asked.get("label_column") is not None:
+        yield asked.problem("label_column", "nothing", f"{here} learns from two bounds, no label")
+
+
+def _margins(asked: Asked) -> Iterator[Problem]:
+    columns = asked.get("base_margin_column")
+    if isinstance(columns, tuple) and len(columns) not in (0, asked.outputs):
+        number = "one column" if asked.outputs == 1 else f"{asked.outputs} columns"
+        hint = f"as many as objective={asked.objective} predicts numbers for a row"
+        yield asked.problem("base_margin_column", number, hint)
+
+
+def _categories(asked: Asked) -> Iterator[Problem]:
+    if not asked.get("categorical_columns"):
+        return
+    if asked.get("booster") == "gblinear":
+        yield asked.problem("categorical_columns", "nothing with booster=gblinear", _TREES_ONLY)
+    elif asked.tree_method == "exact":
+        yield asked.problem("categorical_columns", "nothing with tree_method=exact", _TREES_ONLY)
+
+
+def _on_disk(asked: Asked) -> Iterator[Problem]:
+    if asked.get("external_memory") != "true":
+        return
+    if asked.get("booster") == "gblinear":
+        yield asked.problem("external_memory", "auto or false with booster=gblinear")
+    elif asked.get("updater"):
+        yield asked.problem("external_memory", "auto or false with an updater by name")
+    elif asked.tree_method not in ("auto", "hist"):
+        allowed = f"auto or false with tree_method={asked.tree_method}"
+        yield asked.problem("external_memory", allowed, "only hist reads bins from disk")
+
+
 RULES: tuple[Rule, ...] = (
     _classes,
     _alphas,
@@ -245,6 +324,12 @@ RULES: tuple[Rule, ...] = (
     _selector,
     _exact,
     _places,
+    _one_part_each,
+    _weights,
+    _bounds,
+    _margins,
+    _categories,
+    _on_disk,
 )
 
 

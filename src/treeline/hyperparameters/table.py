@@ -16,7 +16,10 @@ from treeline.hyperparameters.kinds import (
     Boolean,
     Categorical,
     CategoricalList,
+    Column,
+    Columns,
     Continuous,
+    Delimiter,
     Device,
     FloatList,
     Integer,
@@ -24,7 +27,9 @@ from treeline.hyperparameters.kinds import (
     Kind,
     Metrics,
     MonotoneConstraints,
+    Switch,
     Text,
+    Texts,
 )
 from treeline.metrics.names import OBJECTIVES
 
@@ -108,6 +113,9 @@ _ANY_NUMBER = Continuous("(-inf, +inf)")
 _FROM_0 = Continuous("[0, +inf)")
 _RATIO = Continuous("[0, 1]")
 _SHARE = Continuous("(0, 1]")
+_COLUMN = Column("a name, or a position: 0 is the first column, -1 the last")
+_COLUMNS = Columns('names or positions, such as age,3 or ["a, b", 3]')
+_SWITCH = Switch("[auto, true, false]")
 _COUNT_FROM_0 = Integer("[0, +inf)")
 _COUNT = Integer("[1, +inf)")
 _FLAG = Integer("[0, 1]")
@@ -168,8 +176,78 @@ _PARAMETERS = (
     ),
     # --- data ---------------------------------------------------------------------------
     Parameter(
+        "label_column", DATA, _COLUMN, None,
+        "column with the label; the first column when absent",
+        aliases=("target_column",), own=True,
+    ),
+    Parameter(
+        "weight_column", DATA, _COLUMN, None,
+        "column with the weight of the row",
+        own=True,
+    ),
+    Parameter(
         "csv_weights", DATA, _FLAG, "0",
         "1: the second column of CSV files is the weight of the row",
+        own=True,
+    ),
+    Parameter(
+        "group_column", DATA, _COLUMN, None,
+        "column with the query of a ranking; its rows also stay together in cross-validation",
+        own=True,
+    ),
+    Parameter(
+        "label_lower_bound_column", DATA, _COLUMN, None,
+        "survival:aft: column with the lower bound of the time, in place of a label",
+        own=True,
+    ),
+    Parameter(
+        "label_upper_bound_column", DATA, _COLUMN, None,
+        "survival:aft: column with the upper bound of the time",
+        own=True,
+    ),
+    Parameter(
+        "base_margin_column", DATA, _COLUMNS, None,
+        "column with the margin that boosting starts from; one per class or quantile",
+        own=True,
+    ),
+    Parameter(
+        "ignore_columns", DATA, _COLUMNS, None,
+        "columns that are not read",
+        own=True,
+    ),
+    Parameter(
+        "categorical_columns", DATA, _COLUMNS, None,
+        "columns whose numbers are categories too; columns of text always are",
+        own=True,
+    ),
+    Parameter(
+        "csv_header", DATA, _SWITCH, "auto",
+        "whether the first row of CSV files names the columns; auto looks at it",
+        own=True,
+    ),
+    Parameter(
+        "csv_delimiter", DATA, Delimiter("[auto, comma, tab, semicolon, pipe, space]"), "auto",
+        "what stands between the fields of CSV files, by name or as the character itself",
+        own=True,
+    ),
+    Parameter(
+        "missing_values", DATA, Texts('texts, such as NA,-999 or ["a, b", "?"]'), None,
+        "fields that mean missing, in place of the usual list; an empty field always does",
+        own=True,
+    ),
+    Parameter(
+        "hive_partitions", DATA, _BOOL, "false",
+        "read folders named key=value as further columns, after those of the files",
+        own=True,
+    ),
+    Parameter(
+        "leakage", DATA, _words("warn", "fail", "ignore"), "warn",
+        "what to do about rows or groups in both train and validation, or twice in train",
+        own=True,
+    ),
+    Parameter(
+        "external_memory", DATA, _SWITCH, "auto",
+        "keep the binned rows on disk; auto does so when they would not fit the memory",
         own=True,
     ),
     # --- general ------------------------------------------------------------------------
@@ -391,7 +469,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "process_type", TREE, _words("default", "update"), "default",
-        "default grows new trees; update is refused, as a job starts without a model",
+        "default grows new trees, also on top of a model channel's; update is refused",
         needs=(_TREES,),
     ),
     Parameter(

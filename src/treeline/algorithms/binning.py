@@ -1,0 +1,176 @@
+"""From a matrix to what XGBoost trains on: bins in memory, bins on disk, or raw values.
+
+Bins in memory take one or two bytes a value and are made from the whole array where there is
+one; rows in a file are handed over in slices. All ways give the same bins for data of the same
+order, as far as XGBoost's quantile sketch is exact (docs/decisions.md has what was measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from treeline.algorithms.library import library
+from treeline.data.matrix import Matrix, group_sizes
+from treeline.data.records import Csr, Floats
+from treeline.data.storage import is_spooled
+from treeline.errors import DataError
+
+if TYPE_CHECKING:
+    import xgboost as xgb
+
+
+_SLICE_BYTES = 1 << 26  # of raw values handed over at a time
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How to hand a matrix to XGBoost.
+
+    ``quantile`` is whether training works on bins alone; ``ranking`` whether groups are queries;
+    ``disk`` is the folder for bins that do not fit the memory, None to keep them in memory.
+    """
+
+    quantile: bool
+    ranking: bool
+    max_bin: int
+    threads: int
+    disk: Path | None = None
+
+
+def is_quantile(booster: Mapping[str, Any]) -> bool:
+    """Whether training works on quantile bins alone and needs no raw values."""
+    return (
+        booster.get("booster", "gbtree") != "gblinear"
+        and booster.get("tree_method", "auto") in ("auto", "hist")
+        and "updater" not in booster
+    )
+
+
+def to_dmatrix(matrix: Matrix, binning: Binning, reference: xgb.DMatrix | None) -> xgb.DMatrix:
+    """Return ``matrix`` as XGBoost takes it; ``reference`` is the training data's, for its cuts."""
+    library_, meta, types = library(), _Meta(matrix, binning.ranking), _feature_types(matrix)
+    cuts = {"max_bin": binning.max_bin, "ref": reference} if binning.quantile else {}
+    made: xgb.DMatrix
+    if binning.disk is not None or (binning.quantile and is_spooled(matrix.features)):
+        slices = _slices(matrix, meta, binning.disk, types)
+        kind = library_.QuantileDMatrix if binning.disk is None else xgb.ExtMemQuantileDMatrix
+        made = kind(slices, nthread=binning.threads, **cuts)
+    else:
+        rows = {**meta.rows(0, matrix.rows), "feature_types": types, "nthread": binning.threads}
+        kind = library_.QuantileDMatrix if binning.quantile else xgb.DMatrix
+        made = kind(_raw(matrix.features), **rows, **cuts)
+    return made
+
+
+class _Meta:
+    """What goes with the features: everything else XGBoost wants to know of the rows."""
+
+    def __init__(self, matrix: Matrix, ranking: bool) -> None:
+        self._columns: dict[str, Any] = {
+            "label": matrix.label,
+            "weight": matrix.weight,
+            "base_margin": matrix.margin,
+            "label_lower_bound": matrix.lower,
+            "label_upper_bound": matrix.upper,
+        }
+        self.starts: Any = None  # the first row of each query
+        if ranking and matrix.group is not None:
+            sizes = group_sizes(matrix)
+            self.starts = np.concatenate([[0], np.cumsum(sizes)])
+            self._columns["qid"] = matrix.group
+            if matrix.weight is not None:
+                self._columns["weight"] = _weight_of_groups(matrix, self.starts[:-1])
+
+    def rows(self, first: int, last: int) -> dict[str, Any]:
+        """Return the meta data of some rows; with queries, of whole queries."""
+        found = {name: column[first:last] for name, column in self._present() if name != "weight"}
+        if "weight" in dict(self._present()):
+            weight = self._columns["weight"]
+            bounds = (
+                [first, last] if self.starts is None else self.starts.searchsorted([first, last])
+            )
+            found["weight"] = weight[bounds[0] : bounds[1]]
+        return found
+
+    def _present(self) -> list[tuple[str, Any]]:
+        return [(name, column) for name, column in self._columns.items() if column is not None]
+
+
+def _weight_of_groups(matrix: Matrix, starts: Any) -> Floats:
+    """Return the weight of each query: XGBoost weighs queries, not their rows."""
+    weight = matrix.weight
+    if weight is None or matrix.group is None:
+        raise AssertionError("no weights")
+    weights: Floats = weight[starts]
+    differs = np.flatnonzero(weight != weights[matrix.group])
+    if len(differs):
+        row = int(differs[0])
+        raise DataError(
+            f"{matrix.origin.of(row)}: weight {weight[row]:g} differs from that of the first row "
+            "of its query; a ranking objective weighs whole queries",
+            "Give all rows of a query the same weight.",
+        )
+    return weights
+
+
+def _feature_types(matrix: Matrix) -> list[str] | None:
+    categories = matrix.schema.categories
+    if not categories:
+        return None
+    return ["c" if j in categories else "q" for j in range(matrix.schema.features)]
+
+
+def _raw(features: Floats | Csr) -> Any:
+    if not isinstance(features, Csr):
+        return features
+    from scipy.sparse import csr_matrix  # only sparse data pays for it
+
+    shape = (features.rows, features.width)
+    return csr_matrix((features.values, features.indices, features.indptr), shape=shape, copy=False)
+
+
+def _slices(matrix: Matrix, meta: _Meta, disk: Path | None, types: list[str] | None) -> Any:
+    xgb = library()
+
+    class Slices(xgb.DataIter):  # type: ignore[name-defined, misc]
+        """Hands over the rows slice by slice, as often as XGBoost asks."""
+
+        def __init__(self) -> None:
+            prefix = None if disk is None else str(disk / "bins")
+            super().__init__(cache_prefix=prefix, on_host=False, release_data=True)
+            self._left: Iterator[tuple[int, int]] = iter(())
+
+        def reset(self) -> None:
+            self._left = _bounds(matrix, meta.starts)
+
+        def next(self, input_data: Any) -> bool:
+            for first, last in self._left:
+                raw = _part(matrix.features, first, last)
+                input_data(data=raw, feature_types=types, **meta.rows(first, last))
+                return True
+            return False
+
+    return Slices()
+
+
+def _bounds(matrix: Matrix, starts: Any) -> Iterator[tuple[int, int]]:
+    """Yield slices of rows; a query is never divided."""
+    step = max(1, _SLICE_BYTES // (4 * matrix.schema.features))
+    first = 0
+    while first < matrix.rows:
+        last = min(first + step, matrix.rows)
+        if starts is not None:
+            last = int(starts[np.searchsorted(starts, last, side="left")])
+        yield first, last
+        first = last
+
+
+def _part(features: Floats | Csr, first: int, last: int) -> Any:
+    if isinstance(features, Csr):
+        return _raw(features)[first:last]
+    return np.asarray(features[first:last])

@@ -1,0 +1,31 @@
+"""XGBoost itself, imported without what a job does not use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def library() -> Any:
+    """Import XGBoost without the libraries that only its scikit-learn interface needs.
+
+    Importing it where scikit-learn and pandas are installed imports both, 0.9 s of CPU of the
+    1.2 s; it is made to work without them, so they are hidden for the time of the import and
+    can be imported as usual afterwards.
+    """
+    with _hidden("sklearn", "pandas", "xgboost.plotting"):
+        import xgboost
+    return xgboost
+
+
+@contextmanager
+def _hidden(*modules: str) -> Iterator[None]:
+    added = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(added))  # type: ignore[arg-type]  # None: "not there"
+    try:
+        yield
+    finally:
+        for name in added:
+            del sys.modules[name]

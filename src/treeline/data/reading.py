@@ -1,0 +1,456 @@
+"""From files to one matrix: every file read once, front to back, its rows copied once.
+
+Batches come from the format's reader and go into row-major float32, which XGBoost takes without
+a further copy. A second look at the rows, block by block, settles codes, counts and hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from treeline.data import columns, encoding, rowhash
+from treeline.data.audit import ColumnStats
+from treeline.data.columns import Layout
+from treeline.data.encoding import Categories, Groups
+from treeline.data.matrix import Matrix, Origin, Schema, check_values
+from treeline.data.records import Csr, Floats, Records
+from treeline.data.storage import DenseRows, Growing, SparseRows
+from treeline.errors import DataError, ResourceError
+
+if TYPE_CHECKING:
+    from treeline.data.channel import Dataset
+    from treeline.data.formats import Table
+    from treeline.data.source import Source
+    from treeline.hyperparameters import DataOptions
+
+_BLOCK_ROWS = 1 << 16
+_FLOAT32 = np.dtype(np.float32)
+# More categories than this in a column that has one for every other row: most likely an id.
+_MANY = 1000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many rows may stand in memory, given the number of columns; None is no limit.
+
+    ``spilled`` is called with the number of rows when they move to a file.
+    """
+
+    budget: Callable[[int], int | None] = lambda _: None
+    spilled: Callable[[int], None] = lambda _: None
+    sparse_bytes: int | None = None
+
+
+def read(
+    dataset: Dataset,
+    options: DataOptions,
+    threads: int,
+    *,
+    schema: Schema | None = None,
+    limits: Limits = Limits(),
+    check: Callable[[], None] = lambda: None,
+) -> Matrix:
+    """Read all files of ``dataset`` into a matrix. ``check`` is called between batches.
+
+    ``schema`` is that of the training data, for every other data set. Raises ``DataError`` for
+    files that differ in their columns, labels or weights that are missing, infinite values, no
+    rows at all, and whatever the format's reader refuses.
+    """
+    builder = _Builder(schema, limits)
+    reader = dataset.format.reader(options, threads)
+    if dataset.format.has_columns:
+        _Tables(dataset, options, builder, schema).read(reader, check)
+    else:
+        _read_records(dataset, options, builder, reader, check)
+    if builder.rows == 0:
+        raise DataError(
+            f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not one row",
+            "Check that the files are complete.",
+        )
+    return builder.finish(tuple(reader.notes), check)
+
+
+class _Tables:
+    """Reads the files of a format with columns: finds each file's layout, hands on its batches."""
+
+    def __init__(
+        self, dataset: Dataset, options: DataOptions, builder: _Builder, schema: Schema | None
+    ) -> None:
+        self._dataset = dataset
+        self._options = options
+        self._builder = builder
+        self._first = schema.layout if schema else None
+        self._origin = schema.origin if schema else ""
+        self._settled = self._first is not None
+        self._partition_kinds = _partition_kinds(dataset)
+
+    def read(self, reader: Any, check: Callable[[], None]) -> None:
+        for source in self._dataset.checked():
+            self._builder.start_file(source.name)
+            table = reader.open(source)
+            layout = self._layout(table, source)
+            inner = _without_last(layout, len(source.partition))
+            for batch in table.batches(inner):
+                arrays = dict(zip(inner.read, batch.columns, strict=True))
+                arrays |= self._partitions(source, table.width, batch.num_rows)
+                self._settle(layout, arrays, source)
+                self._builder.add_columns(arrays, layout, batch.num_rows)
+                check()
+
+    def _layout(self, table: Table, source: Source) -> Layout:
+        keys = self._dataset.partition_names
+        names = None if table.names is None else (*table.names, *keys)
+        width = table.width + len(keys)
+        if self._first is None:
+            is_csv = self._dataset.format.name == "csv"
+            return columns.resolve(self._options, names, width, source.name, csv=is_csv)
+        return columns.follow(self._first, names, width, source.name, self._origin)
+
+    def _settle(self, layout: Layout, arrays: Mapping[int, pa.Array], source: Source) -> None:
+        """Fix the kinds of the columns by the first batch of the first file."""
+        if self._settled:
+            return
+        text = {i for i, array in arrays.items() if not pa.types.is_float32(array.type)}
+        number = frozenset(arrays) - text
+        settled = replace(layout, text=frozenset(text), number=number)
+        self._first, self._origin, self._settled = settled, source.name, True
+        self._builder.layout, self._builder.origin_name = settled, source.name
+
+    def _partitions(self, source: Source, width: int, rows: int) -> dict[int, pa.Array]:
+        return {
+            width + i: _constant(value, number, rows)
+            for i, (value, number) in enumerate(
+                zip(source.partition, self._partition_kinds, strict=True)
+            )
+        }
+
+
+def _partition_kinds(dataset: Dataset) -> list[bool]:
+    """Return for each key of the folders whether all its values are numbers."""
+    columns_of_values = zip(*(source.partition for source in dataset.sources), strict=True)
+    return [all(v is None or _is_number(v) for v in each) for each in columns_of_values]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def _constant(value: str | None, number: bool, rows: int) -> pa.Array:
+    if number:
+        return pa.array(np.full(rows, np.nan if value is None else float(value), np.float32))
+    indices = pa.array(np.zeros(rows, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([value], pa.string()))
+
+
+def _without_last(layout: Layout, count: int) -> Layout:
+    """Return ``layout`` as the file itself has it, without the ``count`` columns of its folder."""
+    if count == 0:
+        return layout
+    width = layout.width - count
+
+    def inside(position: int | None) -> int | None:
+        return position if position is not None and position < width else None
+
+    return replace(
+        layout,
+        names=None if layout.names is None else layout.names[:width],
+        width=width,
+        label=inside(layout.label),
+        weight=inside(layout.weight),
+        group=inside(layout.group),
+        lower=inside(layout.lower),
+        upper=inside(layout.upper),
+        margin=tuple(i for i in layout.margin if i < width),
+        features=tuple(i for i in layout.features if i < width),
+        text=frozenset(i for i in layout.text if i < width),
+        number=frozenset(i for i in layout.number if i < width),
+    )
+
+
+def _read_records(
+    dataset: Dataset,
+    options: DataOptions,
+    builder: _Builder,
+    reader: Any,
+    check: Callable[[], None],
+) -> None:
+    _check_no_columns(dataset, options)
+    for source in dataset.checked():
+        builder.start_file(source.name)
+        for records in reader.read(source):
+            builder.add_records(records, source.name)
+            check()
+
+
+def _check_no_columns(dataset: Dataset, options: DataOptions) -> None:
+    single = ("label", "weight", "group", "label_lower_bound", "label_upper_bound")
+    asked = [f"{part}_column" for part in single if getattr(options, f"{part}_column") is not None]
+    many = ("base_margin_column", "ignore_columns", "categorical_columns")
+    asked += [name for name in many if getattr(options, name)]
+    if asked:
+        raise DataError(
+            f"Channel {dataset.role}: {asked[0]} names a column, and {dataset.format.name} files "
+            "have none: every row says itself what is label, weight and group",
+            f"Leave {', '.join(asked)} out, or give the data as CSV or Parquet.",
+        )
+
+
+class _Builder:
+    """Collects the rows of one data set, whatever they come as."""
+
+    def __init__(self, schema: Schema | None, limits: Limits) -> None:
+        self.rows = 0
+        self.layout: Layout | None = None
+        self.origin_name = ""
+        self._known = schema
+        self._limits = limits
+        self._origin = Origin()
+        self._dense: DenseRows | None = None
+        self._sparse: SparseRows | None = None
+        self._parts: dict[str, Growing] = {}
+        self._groups = Groups()
+        self._classes = Categories(schema.classes if schema else None)
+        self._categories: dict[int, Categories] = {}
+        self._names: tuple[str, ...] | None = None
+        self._text_label = False
+
+    def start_file(self, name: str) -> None:
+        """Note that what follows comes from file ``name``."""
+        self._origin.add(name, self.rows)
+
+    def add_columns(self, arrays: Mapping[int, pa.Array], layout: Layout, rows: int) -> None:
+        """Append a batch of ``rows`` rows, given by the positions of its columns."""
+        dense = self._dense_rows(len(layout.features))
+        self._names = self._names or layout.feature_names
+        block = dense.room(rows)
+        for j, position in enumerate(layout.features):
+            block[:, j] = self._feature(j, arrays[position])
+        dense.keep(block)
+        for part, position in layout.special.items():
+            if part == "group":
+                self._append(part, self._groups.codes(arrays[position]))
+            elif part == "label":
+                self._append(part, self._label(arrays[position]))
+            elif not part.startswith("base_margin"):
+                self._append(part, _floats(arrays[position]))
+        if layout.margin:
+            margin = np.column_stack([_floats(arrays[i]) for i in layout.margin])
+            self._parts.setdefault("margin", Growing(np.float32, margin.shape[1])).append(margin)
+        self.rows += rows
+
+    def add_records(self, records: Records, file: str) -> None:
+        """Append a block of rows that say themselves what they are."""
+        rows = len(records.label)
+        for part, column in (("weight", records.weight), ("group", records.group)):
+            if (column is None) == (part in self._parts) and self.rows:
+                raise DataError(
+                    f"{file}: some rows of the channel have a {part} and others have none",
+                    f"Give every row a {part}, or none.",
+                )
+        self._append("label", records.label)
+        if records.weight is not None:
+            self._append("weight", records.weight)
+        if records.group is not None:
+            self._append("group", self._groups.codes(records.group))
+        self._names = self._names or records.names
+        if isinstance(records.features, Csr):
+            self._add_sparse(records.features)
+        else:
+            self._add_dense(records.features, file)
+        self.rows += rows
+
+    def finish(self, notes: tuple[str, ...], check: Callable[[], None]) -> Matrix:
+        """Return the matrix; nothing is added afterwards."""
+        features, categories, moved = self._take_features()
+        classes, moved_classes = self._classes.order() if self._text_label else (None, None)
+        parts = {part: growing.take() for part, growing in self._parts.items()}
+        label = parts.get("label")
+        if label is not None and moved_classes is not None:
+            _move(label, moved_classes)
+        stats, hashes = _look(features, label, moved, check)
+        matrix = Matrix(
+            features=features,
+            label=label,
+            weight=parts.get("weight"),
+            group=parts.get("group"),
+            group_names=self._groups.names,
+            lower=parts.get("label_lower_bound"),
+            upper=parts.get("label_upper_bound"),
+            margin=parts.get("margin"),
+            schema=self._schema(features, categories, classes),
+            stats=stats,
+            hashes=hashes,
+            fingerprint=_fingerprint(hashes, parts),
+            origin=self._origin,
+        )
+        matrix.notes = (*notes, *self._remarks(matrix))
+        check_values(matrix, stats, self._classes.unseen)
+        return matrix
+
+    def _dense_rows(self, width: int) -> DenseRows:
+        if self._dense is None:
+            self._dense = DenseRows(width, self._limits.budget(width), self._limits.spilled)
+        return self._dense
+
+    def _feature(self, position: int, array: pa.Array) -> Floats:
+        number = pa.types.is_float32(array.type)
+        if self._known is not None and number == (position in self._known.categories):
+            here, there = ("numbers", "text") if number else ("text", "numbers")
+            raise DataError(
+                f"{self._origin.names[-1]}: {self._known.feature(position)} holds {here}, "
+                f"in {self._known.origin} {there}",
+                "Give all data of the job, and of an earlier model, the same columns.",
+            )
+        if number:
+            return _floats(array)
+        if position not in self._categories:
+            texts = self._known.categories[position] if self._known else None
+            self._categories[position] = Categories(texts)
+        return encoding.as_feature(self._categories[position].codes(array))
+
+    def _label(self, array: pa.Array) -> Floats:
+        if pa.types.is_float32(array.type):
+            return _floats(array)
+        self._text_label = True
+        return encoding.as_feature(self._classes.codes(array))
+
+    def _append(self, part: str, values: NDArray[Any]) -> None:
+        kind = np.int64 if part == "group" else np.float32
+        self._parts.setdefault(part, Growing(kind)).append(values)
+
+    def _add_sparse(self, block: Csr) -> None:
+        if self._dense is not None:  # earlier rows were dense: their width is the data's
+            self._add_dense(_densified(block, self._dense.width), "")
+            return
+        self._sparse = self._sparse or SparseRows()
+        self._sparse.add(block)
+        allowed = self._limits.sparse_bytes
+        if allowed is not None and self._sparse.bytes > allowed:
+            raise ResourceError(
+                f"Sparse rows need more than the {allowed / 1e9:.1f} GB of memory there are for "
+                f"them; {self.rows} rows were read so far",
+                "Use an instance with more memory, or fewer rows; sparse rows are kept in memory.",
+            )
+
+    def _add_dense(self, block: Floats, file: str) -> None:
+        if self._sparse is not None:
+            self._sparse.add(_sparsified(block))
+            return
+        dense = self._dense_rows(block.shape[1])
+        if block.shape[1] != dense.width:
+            raise DataError(
+                f"{file}: rows of {block.shape[1]} features after rows of {dense.width}",
+                "Give all rows of the channel the same features.",
+            )
+        room = dense.room(len(block))
+        room[:] = block
+        dense.keep(room)
+
+    def _take_features(
+        self,
+    ) -> tuple[Floats | Csr, dict[int, tuple[str, ...]], dict[int, NDArray[np.int64]]]:
+        if self._sparse is not None:
+            width = max(self._sparse.width, self._known.features if self._known else 1)
+            return self._sparse.take(width), {}, {}
+        if self._dense is None:
+            raise AssertionError("rows without features")
+        orders = {j: each.order() for j, each in self._categories.items()}
+        categories = {j: texts for j, (texts, _) in orders.items()}
+        moved = {j: places for j, (_, places) in orders.items() if places is not None}
+        return self._dense.take(), categories, moved
+
+    def _schema(
+        self,
+        features: Floats | Csr,
+        categories: Mapping[int, tuple[str, ...]],
+        classes: tuple[str, ...] | None,
+    ) -> Schema:
+        width = features.width if isinstance(features, Csr) else features.shape[1]
+        origin = self._origin.names[0]
+        return Schema(width, self._names, categories, classes, self.layout, origin)
+
+    def _remarks(self, matrix: Matrix) -> list[str]:
+        remarks = []
+        for j, each in sorted(self._categories.items()):
+            if each.unseen:
+                count, rows = sum(each.unseen.values()), matrix.rows
+                shown = ", ".join(repr(text) for text, _ in each.unseen.most_common(3))
+                remarks.append(
+                    f"{matrix.schema.feature(j)}: {count} of {rows} rows have a category that "
+                    f"train does not have, and are missing there: {shown}"
+                )
+            elif self._known is None and len(each.texts) > max(_MANY, matrix.rows // 2):
+                remarks.append(
+                    f"{matrix.schema.feature(j)} has {len(each.texts)} categories in {matrix.rows} "
+                    "rows: if it is an id, leave it out with ignore_columns"
+                )
+        return remarks
+
+
+def _look(
+    features: Floats | Csr,
+    label: Floats | None,
+    moved: Mapping[int, NDArray[np.int64]],
+    check: Callable[[], None],
+) -> tuple[ColumnStats, NDArray[np.uint64]]:
+    """Go through the rows once, block by block: settle the categories' codes, count, hash."""
+    stats = ColumnStats()
+    if isinstance(features, Csr):
+        stats.update(features)
+        return stats, rowhash.sparse(features, label)
+    hashes = np.empty(len(features), np.uint64)
+    for first in range(0, len(features), _BLOCK_ROWS):
+        rows = slice(first, first + _BLOCK_ROWS)
+        block = features[rows]
+        for j, places in moved.items():
+            _move(block[:, j], places)
+        stats.update(block)
+        hashes[rows] = rowhash.dense(block, None if label is None else label[rows])
+        check()
+    return stats, hashes
+
+
+def _move(codes: Floats, places: NDArray[np.int64]) -> None:
+    present = ~np.isnan(codes)
+    codes[present] = places[codes[present].astype(np.int64)]
+
+
+def _fingerprint(hashes: NDArray[np.uint64], parts: Mapping[str, NDArray[Any]]) -> str:
+    fingerprint = rowhash.Fingerprint()
+    fingerprint.update(hashes)
+    for part in sorted(parts):
+        fingerprint.update_array(part, parts[part])
+    return f"blake2b:{fingerprint.hexdigest()}"
+
+
+def _floats(array: pa.Array) -> Floats:
+    return encoding.values(array, _FLOAT32, fill=np.nan)  # type: ignore[return-value]
+
+
+def _densified(block: Csr, width: int) -> Floats:
+    if block.width > width:
+        raise DataError(
+            f"a sparse row has {block.width} features after rows of {width}",
+            "Give all rows of the channel the same features.",
+        )
+    dense = np.full((block.rows, width), np.nan, np.float32)
+    rows = np.repeat(np.arange(block.rows), np.diff(block.indptr))
+    dense[rows, block.indices] = block.values
+    return dense
+
+
+def _sparsified(block: Floats) -> Csr:
+    present = ~np.isnan(block)
+    indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
+    indices = np.nonzero(present)[1].astype(np.int32)
+    return Csr(indptr, indices, block[present], block.shape[1])

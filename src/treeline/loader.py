@@ -1,0 +1,272 @@
+"""The job's data sets, read one at a time: encoded, checked against each other, audited.
+
+Everything that can be wrong with data is found here, before the first round is boosted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treeline import memory
+from treeline.algorithms import binning, labels
+from treeline.algorithms.xgboost import Loaded
+from treeline.data import audit, matrix, reading
+from treeline.errors import DataError, HyperparameterError
+from treeline.metrics import computed
+from treeline.metrics.names import OBJECTIVES
+
+if TYPE_CHECKING:
+    from treeline.algorithms.labels import Classes
+    from treeline.data.channel import Dataset
+    from treeline.data.matrix import Matrix, Schema
+    from treeline.hyperparameters import Config
+    from treeline.stopping import StopRequest
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is worth remembering of a data set once XGBoost has binned it."""
+
+    rows: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Where lines go: ``line`` for what is worth knowing, ``warning`` for what is worth a look."""
+
+    line: Callable[[str], None]
+    warning: Callable[[str], None]
+
+
+class Loader:
+    """Reads the data sets of a job in order; ``train`` is first and settles the schema."""
+
+    def __init__(
+        self,
+        datasets: Mapping[str, Dataset],
+        config: Config,
+        threads: int,
+        voice: Voice,
+        stop: StopRequest,
+        limit: int | None,
+        schema: Schema | None = None,
+        classes: Classes | None = None,
+    ) -> None:
+        self.roles: Sequence[str] = tuple(datasets)
+        self.schema = schema
+        self.classes = classes
+        self.data: dict[str, Summary] = {}
+        self._datasets = datasets
+        self._config = config
+        self._threads = threads
+        self._voice = voice
+        self._stop = stop
+        self._limit = limit
+        self._parts: dict[str, audit.Part] = {}
+        self._on_disk = False
+        self._held = 0  # bytes of the data sets that are binned already
+
+    def load(self, role: str) -> Loaded:
+        """Read one data set; raises ``DataError`` for what the job cannot use."""
+        found = reading.read(
+            self._datasets[role],
+            self._config.data,
+            self._threads,
+            schema=self.schema,
+            limits=self._limits(),
+            check=self._stop.check,
+        )
+        for note in found.notes:
+            self._voice.line(f"{role}: {note}")
+        if self.schema is not None:  # that of train, or of an earlier model for train itself
+            matrix.check_same_features(self.schema, found, role)
+        config = self._config
+        classes = labels.encode(found, config.objective, config.num_class, self.classes, role)
+        self._check(found, role)
+        if role == "train":
+            self.schema, self.classes = found.schema, classes
+            self._describe(found)
+            self._on_disk = self._decide(found)
+        self.data[role] = Summary(found.rows, found.fingerprint)
+        self._parts[role] = self._part(found)
+        return Loaded(found, self._on_disk)
+
+    def report(self, folder: Path) -> None:
+        """Compare the data sets with each other, write the report, say what was found.
+
+        Raises ``DataError`` for rows or groups in two of them with ``leakage=fail``; the report
+        is written all the same.
+        """
+        report = audit.report(self._parts, self._config.data.leakage)
+        self._parts.clear()
+        audit.write(folder, report)
+        audit.refuse(report, self._config.data.leakage)
+        for finding in report.findings:
+            (self._voice.warning if finding.warning else self._voice.line)(finding.text)
+
+    def _limits(self) -> reading.Limits:
+        limit = self._limit
+        if limit is None:
+            return reading.Limits()
+        outputs, trees, held = outputs_of(self._config), self._trees(), self._held
+        return reading.Limits(
+            budget=lambda columns: memory.row_budget(
+                columns, outputs, limit, held=held, trees=trees
+            ),
+            spilled=lambda rows: self._voice.line(
+                f"rows are kept in a temporary file after the first {rows:,}: more would not fit "
+                f"into {memory.size(limit)} of memory"
+            ),
+            sparse_bytes=limit // 2,
+        )
+
+    def _trees(self, missing: float | None = None) -> memory.Trees:
+        booster = self._config.booster
+        return memory.Trees(
+            max_bin=int(booster.get("max_bin", 256)),
+            missing=missing,
+            max_depth=int(booster.get("max_depth", 6)),
+            max_leaves=int(booster.get("max_leaves", 0)),
+        )
+
+    def _check(self, found: Matrix, role: str) -> None:
+        config = self._config
+        if config.objective == "survival:aft" and found.lower is None:
+            raise DataError(
+                f"{found.origin.of(0)}: survival:aft needs label_lower_bound_column and "
+                "label_upper_bound_column, which this format cannot give",
+                "Give the data as CSV or Parquet.",
+            )
+        metrics = config.computed_as.values()
+        labels.check(
+            found,
+            config.objective,
+            config.num_class,
+            classes_only=any(m in computed.CLASSIFICATION for m in metrics),
+            exp_gain=bool(config.booster.get("ndcg_exp_gain", True)),
+        )
+        if role == "train":
+            labels.check_several(found, config.objective)
+        if config.objective.startswith("rank:") and found.group is None:
+            self._voice.warning(
+                f"{role}: no group_column and no qid, so all {found.rows} rows are one query"
+            )
+        if found.schema.categories and not binning.is_quantile(config.booster):
+            self._refuse_categories(found)
+
+    def _refuse_categories(self, found: Matrix) -> None:
+        booster = self._config.booster
+        if booster.get("booster") != "gblinear" and booster.get("tree_method") == "approx":
+            return
+        name = found.schema.feature(min(found.schema.categories))
+        raise HyperparameterError(
+            f"{name} is categorical, which only tree_method hist (or auto) and approx can split",
+            "Choose one of them, encode the column as numbers, or name it in ignore_columns.",
+        )
+
+    def _describe(self, found: Matrix) -> None:
+        schema = found.schema
+        text = f"train: {found.rows} rows, {schema.features} features"
+        if schema.categories:
+            named = ", ".join(schema.feature(j) for j in sorted(schema.categories)[:4])
+            more = ", …" if len(schema.categories) > 4 else ""
+            text += f", {len(schema.categories)} of them categorical ({named}{more})"
+        layout = schema.layout
+        if layout is not None:
+            parts = (f"{part} in {layout.column(i)}" for part, i in layout.special.items())
+            text += f"; {', '.join(parts)}"
+        self._voice.line(text)
+        if self.classes is not None:
+            shown = ", ".join(f"{i} = {each}" for i, each in enumerate(self.classes[:8]))
+            more = f" and {len(self.classes) - 8} more" if len(self.classes) > 8 else ""
+            self._voice.line(f"train: classes of the label: {shown}{more}")
+
+    def _decide(self, found: Matrix) -> bool:
+        """Return whether the bins have to stand on disk; raises ``ResourceError``."""
+        booster = self._config.booster
+        if not binning.is_quantile(booster):
+            return False
+        rows, columns = found.rows, found.schema.features
+        trees = self._trees(float(found.stats.missing.sum()) / max(1, rows * columns))
+        others = self._other_rows(rows)
+        plan = memory.choose(
+            rows,
+            columns,
+            outputs_of(self._config),
+            self._limit,
+            self._config.data.external_memory,
+            other_rows=others,
+            trees=trees,
+        )
+        if plan.way != "memory":
+            self._voice.line(plan.line)
+        if plan.external:
+            needed = memory.external_disk_bytes(rows, columns, others, trees)
+            memory.require_disk(Path(tempfile.gettempdir()), needed)
+        else:
+            self._held = memory.held_bytes(rows, columns, trees)
+        return plan.external
+
+    def _other_rows(self, rows: int) -> int:
+        """Estimate the rows still to come, from the sizes of the files."""
+        train = self._datasets["train"].bytes
+        others = sum(dataset.bytes for dataset in self._datasets.values()) - train
+        return int(rows * others / train) if train else 0
+
+    def _part(self, found: Matrix) -> audit.Part:
+        names = None if self.classes is None else [str(each) for each in self.classes]
+        task = OBJECTIVES[self._config.objective].task
+        schema = found.schema
+        summary = audit.summary(
+            found.stats, found.label, task, schema.feature_names, names, found.weight
+        )
+        compared = self._config.data.leakage != "ignore"
+        return audit.Part(
+            summary=summary,
+            origin=found.origin.of,
+            hashes=found.hashes if compared else None,
+            # Only ids that the job named are worth comparing: qid often counts from 1 in each file.
+            groups=found.group_names if compared and self._config.data.group_column else None,
+        )
+
+
+def outputs_of(config: Config) -> int:
+    """Return how many numbers the model predicts for a row."""
+    alphas = [config.booster.get(name) for name in ("quantile_alpha", "expectile_alpha")]
+    return config.num_class or max((str(a).count(",") + 1 for a in alphas if a), default=1)
+
+
+def schema_to_json(schema: Schema, classes: Classes | None) -> dict[str, Any]:
+    """Return what the manifest says of the data: which column is what, and the codes of texts."""
+    layout = schema.layout
+    return {
+        "columns": {
+            part: {"position": i, "name": None if layout.names is None else layout.names[i]}
+            for part, i in layout.special.items()
+        }
+        if layout is not None
+        else {},
+        "features": schema.features,
+        "feature_names": list(schema.feature_names) if schema.feature_names else None,
+        "categories": {str(j): list(texts) for j, texts in schema.categories.items()},
+        "classes": None if classes is None else list(classes),
+    }
+
+
+def schema_from_json(entry: Mapping[str, Any]) -> tuple[Schema, Classes | None]:
+    """Return what ``schema_to_json`` wrote, without the columns: new files have their own."""
+    names, classes = entry.get("feature_names"), entry.get("classes")
+    texts = tuple(classes) if classes and isinstance(classes[0], str) else None
+    schema = matrix.Schema(
+        features=int(entry["features"]),
+        feature_names=tuple(names) if names else None,
+        categories={int(j): tuple(each) for j, each in (entry.get("categories") or {}).items()},
+        classes=texts,
+        origin="the earlier model",
+    )
+    return schema, None if classes is None else tuple(classes)

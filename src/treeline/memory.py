@@ -1,0 +1,276 @@
+"""Whether a job's data fits the machine: what each way of holding it takes, and which to choose.
+
+Rows are held in one of three ways, each slower and smaller than the one before:
+
+    memory     raw rows in memory until they are binned, bins in memory
+    spool      raw rows in a temporary file, bins in memory
+    external   raw rows in a temporary file, bins in another, mapped page by page
+
+The models are the same, byte for byte. Sizes here are bytes and are upper bounds of the memory
+that the kernel cannot take back, fitted to XGBoost 3.4.1's ``hist`` on a CPU; mapped files are
+not counted. ``benchmarks/memory_model.py`` measures them and
+``benchmarks/results/memory_model.md`` holds what was found.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from treeline.errors import ResourceError
+
+if TYPE_CHECKING:
+    from treeline.compute import Cgroup
+
+_BASE = 110e6  # Python, numpy, Arrow and XGBoost, imported
+_READING = 100e6  # batches of the files being read
+_SLICE = 1 << 26  # raw rows handed over at a time, as treeline.algorithms.binning does
+_RAW = 4.0  # a float32
+_ROOM_TO_GROW = 4.5  # of an array that grows by an eighth
+# XGBoost keeps up to this many histograms (max_cached_hist_node).
+_MOST_NODES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Trees:
+    """What else counts: the number of bins, missing values, and how many nodes a tree can have.
+
+    ``missing`` is the fraction of feature values that are missing, None where it is not known
+    yet: a single one makes XGBoost store a bin in four bytes instead of one or two, though only
+    where there is a value. 0 stands for no limit of depth or leaves, as in XGBoost.
+    """
+
+    max_bin: int = 256
+    missing: float | None = None
+    max_depth: int = 6
+    max_leaves: int = 0
+
+    def nodes(self, rows: int = _MOST_NODES) -> int:
+        """Return how many nodes of a tree of ``rows`` rows can have a histogram."""
+        by_depth = 1 << min(self.max_depth, 16) if self.max_depth else _MOST_NODES
+        return max(1, min(by_depth, self.max_leaves or _MOST_NODES, _MOST_NODES, rows))
+
+    @property
+    def bytes_per_value(self) -> float:
+        """Bytes of one value's bins: a row-wise copy, a column-wise one and a bit."""
+        column = (1 if self.max_bin <= 256 else 2) + 1 / 8
+        if self.missing == 0:
+            return 2 * column - 1 / 8
+        present = 1 - (self.missing or 0)
+        # A column with values in a fifth of its rows or fewer is kept as a list of them.
+        return 4 * present + (column if present >= 0.5 else column + 0.7)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the rows are held: ``memory``, ``spool`` or ``external``, and a line that says why.
+
+    ``line`` is empty where there is nothing to decide.
+    """
+
+    way: str
+    line: str
+
+    @property
+    def external(self) -> bool:
+        """Whether the bins stand on disk."""
+        return self.way == "external"
+
+
+def limit(cgroup: Cgroup) -> int | None:
+    """Return how many bytes this process may use, or None where nothing says so.
+
+    It is the smaller of the control group's limit and what the machine has left
+    (``MemAvailable``: free memory and caches that can be dropped; swap is not counted). What
+    this process holds already counts as its own. Source: proc(5), meminfo and pid/status.
+    """
+    free = _kilobytes(cgroup.root / "proc/meminfo", "MemAvailable")
+    own = _kilobytes(cgroup.root / "proc/self/status", "RssAnon") or 0
+    limits = [cgroup.memory_limit(), None if free is None else free + own]
+    return min((each for each in limits if each is not None), default=None)
+
+
+def load_bytes(rows: int, columns: int, other_rows: int = 0, trees: Trees = Trees()) -> int:
+    """Return the peak while rows in memory are read and binned, one data set after the other."""
+    held = held_bytes(rows, columns, trees)
+    raw, row = columns * _ROOM_TO_GROW, _loading_row(columns, trees)
+    reading = _READING + max(rows * (raw + 16), held + other_rows * (raw + 16))
+    binning = _sketches(columns, trees) + max(rows * row, held + other_rows * row)
+    return int(_BASE + max(reading, binning))
+
+
+def train_bytes(
+    rows: int, columns: int, outputs: int, other_rows: int = 0, trees: Trees = Trees()
+) -> int:
+    """Return the peak of training with bins in memory, train and ``other_rows`` scored.
+
+    ``outputs`` is the number of predictions for a row.
+    """
+    values = (rows + other_rows) * columns * trees.bytes_per_value
+    state = rows * _training_row(outputs) + other_rows * (20 + 8 * outputs)
+    return int(_BASE + _tree_bytes(columns, trees, rows) + values + state)
+
+
+def external_bytes(
+    rows: int, columns: int, outputs: int, other_rows: int = 0, trees: Trees = Trees()
+) -> int:
+    """Return the peak of binning to disk and training from there."""
+    pages = 2 * _SLICE / _RAW * trees.bytes_per_value  # one being made, one being written
+    binning = pages + _sketches(columns, trees) + (rows + other_rows) * 32
+    state = rows * (_training_row(outputs) - 8) + other_rows * (12 + 8 * outputs)
+    return int(_BASE + max(binning, _tree_bytes(columns, trees, rows) + state))
+
+
+def external_disk_bytes(
+    rows: int, columns: int, other_rows: int = 0, trees: Trees = Trees()
+) -> int:
+    """Return the size of the bins on disk; the raw rows take 4 bytes a value besides."""
+    return int((rows + other_rows) * (columns * trees.bytes_per_value + 8) * 1.02)
+
+
+def held_bytes(rows: int, columns: int, trees: Trees = Trees()) -> int:
+    """Return what a data set holds once it is binned in memory."""
+    return int(rows * (columns * trees.bytes_per_value + 16))
+
+
+def row_budget(
+    columns: int, outputs: int, limit: int, *, held: int = 0, trees: Trees = Trees()
+) -> int:
+    """Return how many rows may be collected in memory, so that they can be binned and trained on.
+
+    ``held`` is what earlier data sets hold, by ``held_bytes``.
+    """
+    room = limit - held - _BASE
+    reading = (room - _READING) / (columns * _ROOM_TO_GROW + 16)
+    binning = (room - _sketches(columns, trees)) / _loading_row(columns, trees)
+    row = columns * trees.bytes_per_value + _training_row(outputs)
+    node = _histogram(columns, trees)
+    training = (room - _tree_bytes(columns, trees)) / row
+    # So few rows that each could have a node of its own.
+    few = min((room - _sketches(columns, trees)) / (row + node), trees.nodes())
+    return max(0, int(min(reading, binning, max(training, few))))
+
+
+def choose(
+    rows: int,
+    columns: int,
+    outputs: int,
+    limit: int | None,
+    external_memory: bool | None,
+    other_rows: int = 0,
+    trees: Trees = Trees(),
+) -> Plan:
+    """Return how to hold ``rows`` and the ``other_rows`` of further data sets.
+
+    ``external_memory`` is the user's own choice, None to choose here. Raises ``ResourceError``
+    where not even the surely needed part fits. Where only the upper bound does not, the job is
+    tried, and the line says so.
+    """
+    training = train_bytes(rows, columns, outputs, other_rows, trees)
+    loading = load_bytes(rows, columns, other_rows, trees)
+    if limit is None:
+        line = "bins are kept on disk (external_memory=true)" if external_memory else ""
+        return Plan("external" if external_memory else "memory", line)
+    _refuse(limit, rows, columns, outputs, other_rows, external_memory)
+    if external_memory or (external_memory is None and training > limit):
+        needed = external_bytes(rows, columns, outputs, other_rows, trees)
+        asked = f"in memory they would need {size(training)}"
+        why = "external_memory=true" if external_memory else asked
+        way, where = "external", f"bins are kept on disk ({why})"
+    elif max(training, loading) <= limit or external_memory is False:
+        needed = max(training, loading)
+        way, where = "memory", "bins are kept in memory"
+    else:
+        needed = training
+        way, where = "spool", "bins are kept in memory, rows in a file until they are binned"
+    table = f"{rows + other_rows:,} rows x {columns:,} columns"
+    line = f"{table}: {where}; up to {size(needed)} of {size(limit)} memory"
+    if needed > limit:
+        line += ", which may not be enough"
+    return Plan(way, line)
+
+
+def require_disk(folder: Path, needed: int) -> None:
+    """Raise ``ResourceError`` unless ``folder`` has ``needed`` bytes free.
+
+    XGBoost ends the whole process where the disk is full while it writes bins, and no caller can
+    catch that.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ResourceError(
+            f"The data's bins need {size(needed)} of disk and {folder} has {size(free)} free",
+            "Use an instance with more memory or a larger volume, or point TMPDIR to one.",
+        )
+
+
+def size(count: float) -> str:
+    """Return bytes for a person: 850 MB, 5.4 GB."""
+    return f"{count / 1e6:.0f} MB" if count < 999.5e6 else f"{count / 1e9:.1f} GB"
+
+
+def _refuse(
+    limit: int,
+    rows: int,
+    columns: int,
+    outputs: int,
+    other_rows: int,
+    external_memory: bool | None,
+) -> None:
+    """Refuse what cannot fit: gradients, predictions, labels and positions alone are too much."""
+    least = rows * (28 + 12 * outputs + (8 if outputs > 1 else 0)) + other_rows * (8 + 4 * outputs)
+    remedy = (
+        f"Use an instance with more memory: {size(least * 1.3)} or more. Fewer columns do not "
+        "help here; fewer rows"
+        + (" or a smaller validation channel" if other_rows else "")
+        + (" or fewer classes do." if outputs > 1 else " do.")
+    )
+    if external_memory is False:
+        # Bins of one byte a value are the least, whatever the bins turn out to be.
+        least += (rows + other_rows) * (2 * columns + 8)
+        remedy = "Leave external_memory out, or use an instance with more memory or fewer columns."
+    if least > limit:
+        where = " with all bins in memory" if external_memory is False else ""
+        raise ResourceError(
+            f"{rows:,} rows of {columns:,} columns ({outputs:,} output(s) a row, {other_rows:,} "
+            f"further rows to score) need more than {size(least)} of memory{where}, and "
+            f"{size(limit)} is allowed",
+            remedy,
+        )
+
+
+def _loading_row(columns: int, trees: Trees) -> float:
+    return columns * (_RAW + trees.bytes_per_value) + 40  # label and hash of the row, twice
+
+
+def _training_row(outputs: int) -> int:
+    # Gradients 8 and predictions twice 4 for each output; positions in the tree, labels, weights.
+    return 44 + 16 * outputs + (10 if outputs > 1 else 0)
+
+
+def _sketches(columns: int, trees: Trees) -> float:
+    return 2200.0 * columns * trees.max_bin
+
+
+def _histogram(columns: int, trees: Trees) -> float:
+    return 16.0 * columns * trees.max_bin
+
+
+def _tree_bytes(columns: int, trees: Trees, rows: int = _MOST_NODES) -> float:
+    """Bytes that hardly grow with the rows: quantile sketches and a histogram for each node."""
+    return _sketches(columns, trees) + _histogram(columns, trees) * trees.nodes(rows)
+
+
+def _kilobytes(file: Path, name: str) -> int | None:
+    """Return the bytes of a line such as ``MemAvailable:  1234 kB``, None where there is none."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0] == f"{name}:" and words[1].isdigit():
+            return int(words[1]) * 1024
+    return None
