@@ -148,22 +148,29 @@ def _run(point: Point, folder: Path) -> dict[str, int]:
     import pyarrow.csv
     import pyarrow.parquet  # noqa: F401
 
-    xgb = library()
+    library()
     watch = _Watch()
     watch.look()
     libraries = watch.files
     watch.start()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        train, _labels = _binned(point, point.rows, None, Path(scratch, "train"))
-        evals = [(train, "train")]
-        if point.other:
-            other, _other_labels = _binned(point, point.other, train, Path(scratch, "other"))
-            evals.append((other, "other"))
-        time.sleep(0.02)
-        binning = watch.peak
-        xgb.train(point.parameters(), train, 3, evals=evals, verbose_eval=False)
-        time.sleep(0.02)
+        # The matrices go before the folder: XGBoost removes its files itself.
+        binning = _train(point, Path(scratch), watch)
     return {"binning": binning + libraries, "peak": watch.peak + libraries}
+
+
+def _train(point: Point, scratch: Path, watch: _Watch) -> int:
+    """Bin and train; return the peak of binning."""
+    train, _labels = _binned(point, point.rows, None, scratch / "train")
+    evals = [(train, "train")]
+    if point.other:
+        other, _other_labels = _binned(point, point.other, train, scratch / "other")
+        evals.append((other, "other"))
+    time.sleep(0.02)
+    binning = watch.peak
+    library().train(point.parameters(), train, 3, evals=evals, verbose_eval=False)
+    time.sleep(0.02)
+    return binning
 
 
 def _binned(point: Point, rows: int, reference: Any, file: Path) -> Any:

@@ -5,6 +5,7 @@ Everything that can be wrong with data is found here, before the first round is 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from treeline import memory
 from treeline.algorithms import binning, labels
 from treeline.algorithms.xgboost import Loaded
 from treeline.data import audit, matrix, reading
-from treeline.errors import DataError, HyperparameterError
+from treeline.errors import DataError, HyperparameterError, shortened
 from treeline.metrics import computed
 from treeline.metrics.names import OBJECTIVES
 
@@ -152,6 +153,7 @@ class Loader:
         )
         if role == "train":
             labels.check_several(found, config.objective)
+            self._check_constraints(found.schema)
         if config.objective.startswith("rank:") and found.group is None:
             self._voice.warning(
                 f"{role}: no group_column and no qid, so all {found.rows} rows are one query"
@@ -159,13 +161,28 @@ class Loader:
         if found.schema.categories and not binning.is_quantile(config.booster):
             self._refuse_categories(found)
 
+    def _check_constraints(self, schema: Schema) -> None:
+        """Refuse constraints on features that the data does not have."""
+        for name in ("monotone_constraints", "interaction_constraints"):
+            text = str(self._config.booster.get(name, ""))
+            numbers = [int(number) for number in re.findall(r"-?\d+", text)]
+            last = len(numbers) - 1 if name == "monotone_constraints" else max(numbers, default=-1)
+            if last >= schema.features:
+                raise HyperparameterError(
+                    f"Hyperparameter {name}: found {shortened(text, 80)}, which names feature "
+                    f"{last}, but {schema.origin} has {schema.features} feature(s), counted from 0",
+                    "Correct it; label, weight and ignored columns are no features.",
+                )
+
     def _refuse_categories(self, found: Matrix) -> None:
         booster = self._config.booster
         if booster.get("booster") != "gblinear" and booster.get("tree_method") == "approx":
             return
-        name = found.schema.feature(min(found.schema.categories))
+        position, texts = min(found.schema.categories.items())
+        shown = ", ".join(shortened(repr(text), 40) for text in texts[:3])
         raise HyperparameterError(
-            f"{name} is categorical, which only tree_method hist (or auto) and approx can split",
+            f"{found.origin.names[0]}: {found.schema.feature(position)} is categorical ({shown}), "
+            "which only trees with tree_method auto, hist or approx can split",
             "Choose one of them, encode the column as numbers, or name it in ignore_columns.",
         )
 

@@ -29,8 +29,7 @@ _READING = 100e6  # batches of the files being read
 _SLICE = 1 << 26  # raw rows handed over at a time, as treeline.algorithms.binning does
 _RAW = 4.0  # a float32
 _ROOM_TO_GROW = 4.5  # of an array that grows by an eighth
-# XGBoost keeps up to this many histograms (max_cached_hist_node).
-_MOST_NODES = 1 << 16
+_MOST_NODES = 1 << 16  # XGBoost's own max_cached_hist_node
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,20 @@ class Trees:
     ``missing`` is the fraction of feature values that are missing, None where it is not known
     yet: a single one makes XGBoost store a bin in four bytes instead of one or two, though only
     where there is a value. 0 stands for no limit of depth or leaves, as in XGBoost.
+    ``max_cached_hist_node`` is how many nodes keep their histogram.
     """
 
     max_bin: int = 256
     missing: float | None = None
     max_depth: int = 6
     max_leaves: int = 0
+    max_cached_hist_node: int = _MOST_NODES
 
     def nodes(self, rows: int = _MOST_NODES) -> int:
         """Return how many nodes of a tree of ``rows`` rows can have a histogram."""
-        by_depth = 1 << min(self.max_depth, 16) if self.max_depth else _MOST_NODES
-        return max(1, min(by_depth, self.max_leaves or _MOST_NODES, _MOST_NODES, rows))
+        by_depth = 1 << min(self.max_depth, 30) if self.max_depth else _MOST_NODES
+        leaves = self.max_leaves or _MOST_NODES
+        return max(1, min(by_depth, leaves, self.max_cached_hist_node, rows))
 
     @property
     def bytes_per_value(self) -> float:
@@ -117,8 +119,8 @@ def external_bytes(
     rows: int, columns: int, outputs: int, other_rows: int = 0, trees: Trees = Trees()
 ) -> int:
     """Return the peak of binning to disk and training from there."""
-    pages = 2 * _SLICE / _RAW * trees.bytes_per_value  # one being made, one being written
-    binning = pages + _sketches(columns, trees) + (rows + other_rows) * 32
+    page = min(_SLICE / _RAW, max(rows, other_rows) * columns) * trees.bytes_per_value
+    binning = 2 * page + _sketches(columns, trees) + (rows + other_rows) * 32
     state = rows * (_training_row(outputs) - 8) + other_rows * (12 + 8 * outputs)
     return int(_BASE + max(binning, _tree_bytes(columns, trees, rows) + state))
 
@@ -179,12 +181,12 @@ def choose(
         asked = f"in memory they would need {size(training)}"
         why = "external_memory=true" if external_memory else asked
         way, where = "external", f"bins are kept on disk ({why})"
-    elif max(training, loading) <= limit or external_memory is False:
-        needed = max(training, loading)
-        way, where = "memory", "bins are kept in memory"
-    else:
+    elif training <= limit < loading:
         needed = training
         way, where = "spool", "bins are kept in memory, rows in a file until they are binned"
+    else:
+        needed = max(training, loading)
+        way, where = "memory", "bins are kept in memory"
     table = f"{rows + other_rows:,} rows x {columns:,} columns"
     line = f"{table}: {where}; up to {size(needed)} of {size(limit)} memory"
     if needed > limit:

@@ -3,6 +3,10 @@
 Before the first round there is nothing to keep, so the signal ends the job where it stands.
 While training or writing (inside ``deferred``) it is only noted, and whoever is at work looks
 at ``requested`` when it has something whole in its hands. A second signal ends at once.
+
+Python runs a signal's handler in the main thread only, and not while a library holds it. So the
+number of every signal also goes through a pipe, in which ``check`` looks from any thread: Arrow
+reads a FIFO in a thread of its own while the main one waits for it.
 """
 
 from __future__ import annotations
@@ -24,21 +28,30 @@ class StopRequest:
     def __init__(self) -> None:
         self.requested = False
         self._deferred = False
+        self._pipe: int | None = None  # the end to read from
 
     def check(self) -> None:
-        """Raise ``Stopped`` if the job was asked to stop."""
-        if self.requested:
+        """Raise ``Stopped`` if the job was asked to stop; may be called from any thread."""
+        if self.requested or self._has_arrived():
             raise Stopped
 
     @contextmanager
     def installed(self) -> Iterator[StopRequest]:
         """Handle the signals inside the block."""
         before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        self._pipe, write = os.pipe()
+        os.set_blocking(self._pipe, False)
+        os.set_blocking(write, False)
+        wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         try:
             yield self
         finally:
+            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            os.close(self._pipe)
+            os.close(write)
+            self._pipe = None
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -48,6 +61,16 @@ class StopRequest:
             yield
         finally:
             self._deferred = False
+
+    def _has_arrived(self) -> bool:
+        """Whether a signal has come whose handler has not run yet."""
+        if self._pipe is None:
+            return False
+        try:
+            numbers = os.read(self._pipe, 64)
+        except BlockingIOError:
+            return False
+        return any(number in numbers for number in SIGNALS)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

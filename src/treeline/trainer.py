@@ -24,7 +24,9 @@ from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
 
 if TYPE_CHECKING:
+    from treeline.algorithms.labels import Classes
     from treeline.algorithms.xgboost import Fitted
+    from treeline.data.matrix import Schema
     from treeline.loader import Loader
 
 
@@ -82,7 +84,7 @@ def _loader(
 
     schema, classes = None, None
     if earlier is not None and earlier.manifest is not None:
-        schema, classes = loader.schema_from_json(earlier.manifest["schema"])
+        schema, classes = _earlier_schema(earlier.origin, earlier.manifest)
     return loader.Loader(
         inputs.datasets,
         config,
@@ -93,6 +95,19 @@ def _loader(
         schema,
         classes,
     )
+
+
+def _earlier_schema(origin: str, manifest: Mapping[str, Any]) -> tuple[Schema, Classes | None]:
+    from treeline.loader import schema_from_json
+
+    try:
+        return schema_from_json(manifest["schema"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ChannelError(
+            f"Channel model: the manifest beside {origin} does not say what the model's data are: "
+            f"its 'schema' is missing or damaged ({type(error).__name__}: {error})",
+            "Give the files of one job as it left them, or leave the manifest out.",
+        ) from error
 
 
 def _fit(

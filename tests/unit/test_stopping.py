@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -78,3 +80,22 @@ with StopRequest().installed() as stop, stop.deferred():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (143, "still here\n", "")
+
+
+def test_check_sees_a_signal_whose_handler_has_not_run() -> None:
+    """Arrow calls a reader from a thread of its own while the main one waits inside the library."""
+    handled: list[bool] = []
+
+    def work(stop: StopRequest) -> None:
+        time.sleep(0.1)  # until the main thread waits for this one
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        try:
+            stop.check()
+        except Stopped:
+            handled.append(stop.requested)
+
+    with StopRequest().installed() as stop, stop.deferred():
+        thread = threading.Thread(target=work, args=(stop,))
+        thread.start()
+        thread.join()
+    assert handled == [False]

@@ -53,16 +53,16 @@ def is_quantile(booster: Mapping[str, Any]) -> bool:
 
 def to_dmatrix(matrix: Matrix, binning: Binning, reference: xgb.DMatrix | None) -> xgb.DMatrix:
     """Return ``matrix`` as XGBoost takes it; ``reference`` is the training data's, for its cuts."""
-    library_, meta, types = library(), _Meta(matrix, binning.ranking), _feature_types(matrix)
+    loaded, meta, types = library(), _Meta(matrix, binning.ranking), _feature_types(matrix)
     cuts = {"max_bin": binning.max_bin, "ref": reference} if binning.quantile else {}
     made: xgb.DMatrix
     if binning.disk is not None or (binning.quantile and is_spooled(matrix.features)):
         slices = _slices(matrix, meta, binning.disk, types)
-        kind = library_.QuantileDMatrix if binning.disk is None else xgb.ExtMemQuantileDMatrix
+        kind = loaded.QuantileDMatrix if binning.disk is None else loaded.ExtMemQuantileDMatrix
         made = kind(slices, nthread=binning.threads, **cuts)
     else:
         rows = {**meta.rows(0, matrix.rows), "feature_types": types, "nthread": binning.threads}
-        kind = library_.QuantileDMatrix if binning.quantile else xgb.DMatrix
+        kind = loaded.QuantileDMatrix if binning.quantile else loaded.DMatrix
         made = kind(_raw(matrix.features), **rows, **cuts)
     return made
 

@@ -94,6 +94,7 @@ def fit(
     """
     with _xgboost_errors(), ExitStack() as scratch:
         training = _Training(data, config, compute, earlier, scratch)
+        scratch.callback(training.matrices.clear)  # before the folders of bins on disk go
         loaded()
         return training.run(on_round, stop_requested)
 
@@ -142,9 +143,9 @@ class _Training:
             parameters["eval_metric"] = self.native
         self.scored = [role for role in self.matrices if role in _EVERY_ROUND]
         cache = [self.matrices[role] for role in self.scored]
+        self.start = 0 if earlier is None else self._check_earlier(earlier)
         model = None if earlier is None else bytearray(earlier)
         self.booster = library().Booster(parameters, cache, model_file=model)
-        self.start = 0 if earlier is None else self._check_earlier()
 
     def run(
         self, on_round: Callable[[int, Scores], None], stop_requested: Callable[[], bool]
@@ -215,11 +216,13 @@ class _Training:
         )
         self.matrices[role] = binning.to_dmatrix(matrix, how, self.matrices.get("train"))
 
-    def _check_earlier(self) -> int:
-        """Refuse an earlier model of other data or another objective; return its rounds."""
-        learner = json.loads(self.booster.save_config())["learner"]
+    def _check_earlier(self, earlier: bytes) -> int:
+        """Refuse a damaged model, or one of other data or another objective; return its rounds."""
+        # By itself: given this job's parameters, it would report the job's objective as its own.
+        model = _earlier_model(earlier)
+        learner = json.loads(model.save_config())["learner"]
         found = {
-            "features": self.booster.num_features(),
+            "features": model.num_features(),
             "objective": learner["objective"]["name"],
             "classes": int(learner["learner_model_param"]["num_class"]),
             "booster": learner["gradient_booster"]["name"],
@@ -238,7 +241,7 @@ class _Training:
                     "Training goes on from a model of the same objective and the same features; "
                     "leave the channel out to start anew.",
                 )
-        return int(self.booster.num_boosted_rounds())
+        return int(model.num_boosted_rounds())
 
     def _truth(self, matrix: Matrix) -> computed.Truth:
         classes = self.config.num_class if self.config.objective.startswith("multi:") else 2
@@ -302,6 +305,20 @@ class _BestByCopy:
         return self._best
 
 
+def _earlier_model(content: bytes) -> xgb.Booster:
+    try:
+        booster: xgb.Booster = library().Booster(model_file=bytearray(content))
+    except Exception as error:
+        if not _is_xgboosts(error):
+            raise
+        raise ChannelError(
+            f"Channel model: XGBoost cannot load the earlier model: {_sentence(error)}",
+            "Upload the model again, whole, as XGBoost's save_model wrote it; or leave the channel "
+            "out to start anew.",
+        ) from error
+    return booster
+
+
 def _metric(name: str) -> names.Metric:
     metric = names.lookup(name)
     if metric is None:  # XGBoost's own default under a name the catalogue does not have
@@ -324,11 +341,20 @@ def _xgboost_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.split(".")[0] != "xgboost":
+        if not _is_xgboosts(error):
             raise
-        sentence = str(error).split("Stack trace:")[0].split("Check failed: ")[-1]
         raise AlgorithmError(
-            f"XGBoost refused: {' '.join(sentence.split())}",
+            f"XGBoost refused: {_sentence(error)}",
             "Compare the hyperparameters and the labels with docs/hyperparameters.md; "
             "the log has the full message.",
         ) from error
+
+
+def _is_xgboosts(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] == "xgboost"
+
+
+def _sentence(error: Exception) -> str:
+    """Return what XGBoost says, without where in its sources it says it."""
+    sentence = str(error).split("Stack trace:")[0].split("Check failed: ")[-1]
+    return " ".join(sentence.split()).rstrip(" :")

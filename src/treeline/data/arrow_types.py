@@ -53,10 +53,7 @@ class Conversion:
         self._layout = layout
         self._name = name
         self._notes = notes
-        self._as_text = [
-            i in layout.text or (i not in layout.number and kind(fields[i]) == "text")
-            for i in layout.read
-        ]
+        self._as_text = [i in layout.text or kind(fields[i]) == "text" for i in layout.read]
         self._rounded: set[int] = set()
         _refuse_types({i: fields[i] for i in layout.read}, layout, name)
         _refuse_text({i: fields[i] for i in layout.read if i in layout.number}, layout, name)
@@ -99,12 +96,11 @@ class Conversion:
     def _refuse_encoding(self, position: int, column: pa.Array) -> None:
         if kind_of_type(column.type) != "text":
             return
-        if pa.types.is_dictionary(column.type):
-            if _is_valid(column.indices, len(column.dictionary)):
-                column = column.dictionary_decode()
-            else:
-                return
-        for row, value in enumerate(pc.cast(column, pa.large_binary()).to_pylist()):
+        stored = _as_bytes(column)
+        stored.validate(full=True)  # not the encoding then, but worse, and no value can be shown
+        if pa.types.is_dictionary(stored.type):
+            stored = stored.dictionary_decode()
+        for row, value in enumerate(stored.to_pylist()):
             try:
                 (value or b"").decode()
             except UnicodeDecodeError as error:
@@ -158,10 +154,10 @@ def data_columns(schema: pa.Schema, name: str, notes: list[str]) -> list[int]:
     Source: pandas, "Storing pandas DataFrame objects in Apache Parquet format".
     """
     try:
-        index = (schema.pandas_metadata or {}).get("index_columns", ())
+        index = (schema.pandas_metadata or {}).get("index_columns")
     except (ValueError, AttributeError):
-        index = ()
-    stored = [column for column in schema.names if column in index]
+        index = None
+    stored = [name for name in schema.names if isinstance(index, list) and name in index]
     if stored:
         add_note(notes, f"left out as the index of pandas: {', '.join(map(repr, stored))}")
     columns = [i for i, column in enumerate(schema.names) if column not in stored]
@@ -251,6 +247,17 @@ def _listed(fields: Sequence[pa.Field]) -> str:
     return shown + (f" and {len(fields) - _LISTED} more" if len(fields) > _LISTED else "")
 
 
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Return a column of text as the bytes it is stored in."""
+    if pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(
+            column.indices, _as_bytes(column.dictionary), safe=False
+        )
+    if pa.types.is_string_view(column.type):
+        return column.view(pa.binary_view())
+    return column.view(pa.binary() if pa.types.is_string(column.type) else pa.large_binary())
+
+
 def _number(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -321,8 +328,3 @@ def _decimal_text(column: pa.Array) -> pa.Array:
     texts = [None if value is None else f"{value:f}" for value in encoded.dictionary.to_pylist()]
     trimmed = [t.rstrip("0").rstrip(".") if t and "." in t else t for t in texts]
     return pa.array(trimmed, pa.string()).take(encoded.indices)
-
-
-def _is_valid(indices: pa.Array, length: int) -> bool:
-    extremes = pc.min_max(indices).as_py()
-    return (extremes["min"] or 0) >= 0 and (extremes["max"] or 0) < length

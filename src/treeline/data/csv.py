@@ -35,6 +35,7 @@ _BLOCK = 1 << 20  # bytes parsed at a time
 _SAMPLE = 1 << 16  # bytes looked at to find delimiter and header
 _FEWEST_LINES = 3  # in the sample, where the file has them
 _WIDEST = 32  # bytes of a number in full precision, and some
+_WIDE = 1000  # columns; for more, Arrow takes longer to begin than the sample takes to parse
 _LONGEST_ROW = 1 << 28  # Arrow's blocks are addressed with 32 bits
 _BOM = b"\xef\xbb\xbf"
 
@@ -113,7 +114,8 @@ class _Csv:
         first, end = self._first_record()
         self.width = len(first)
         # A row has to fit into a block; wide rows get wider blocks.
-        self._block = max(_BLOCK, 4 * end, min(_WIDEST * self.width, 1 << 30))
+        longest = max(end, *map(len, self._head.split(b"\n")))
+        self._block = max(_BLOCK, 4 * longest, min(_WIDEST * self.width, 1 << 30))
         names = tuple(text.strip(dialect.BLANKS) for text in first)
         self.names = names if self._is_header(names, first) else None
         if self.names is not None:
@@ -244,8 +246,8 @@ class _Csv:
         if names == earlier:
             return True
         rest: list[list[str]] = []
-        if not self._all_numbers():
-            rest = self._rows()[1:]
+        if not all(text in reader.missing or dialect.is_number(text) for text in names):
+            rest = self._rest()
             self._check_widths(names, rest)
         found = dialect.is_header(names, rest, reader.asked, reader.missing)
         if found is None and reader.first is not None:
@@ -255,7 +257,7 @@ class _Csv:
             if not any(map(dialect.is_number, text)):
                 self._refuse_no_row(names)
         if found is None:
-            rest = self._rows()[1:2]
+            rest = self._rest()
             below = f" before {self.delimiter.join(rest[0])[:80]!r}" if rest else ", the only one"
             raise DataError(
                 f"{self.name}: the first row can be a header or data: as a header it names the "
@@ -271,6 +273,25 @@ class _Csv:
                 self.name,
             )
         return found
+
+    def _rest(self) -> list[list[str]]:
+        """Return the records of the sample after the first; the sample grows if there is none."""
+        if len(rows := self._rows()) < 2 and not self._complete:
+            self._grow_sample()
+            if len(rows := self._rows()) < 2 and not self._complete:
+                self._refuse_long_row()
+        return rows[1:]
+
+    def _grow_sample(self) -> None:
+        size = max(_BLOCK, len(self._head))
+        self._head = self._stream.peek(size)
+        self._complete = len(self._head) < size
+
+    def _refuse_long_row(self) -> Never:
+        raise DataError(
+            f"{self.name}: a row is longer than {self._block >> 20} MiB",
+            "Check that every quote is closed; one inside a quoted field is written twice.",
+        )
 
     def _like_first_file(
         self, names: tuple[str, ...], earlier: tuple[str, ...] | None
@@ -322,7 +343,7 @@ class _Csv:
         self, first: Sequence[str], rest: Sequence[Sequence[str]] | None = None
     ) -> None:
         """Refuse a first row that alone differs in width, with its own advice."""
-        rest = self._rows()[1:] if rest is None else rest
+        rest = self._rest() if rest is None else rest
         widths = {len(row) for row in rest}
         if len(widths) != 1 or len(first) in widths:
             return
@@ -333,7 +354,7 @@ class _Csv:
             + (", with a delimiter at the end of each" if ends else ""),
             "Remove the delimiter at the end of the rows."
             if ends
-            else "Give every row as many fields as the header has (R: write.table with "
+            else "Give every row as many fields as the first has (R: write.table with "
             "row.names=FALSE).",
         )
 
@@ -346,6 +367,8 @@ class _Csv:
 
     def _all_numbers(self) -> bool:
         """Whether every column of the sample has numbers and nothing else: mostly so, and fast."""
+        if self.width > _WIDE:
+            return False
         whole = len(self._head) if self._complete else self._head.rfind(b"\n") + 1
         data = self._head[:whole]
         if b"  " in data or (b"\t" in data and self.delimiter != "\t") or not data.strip():
@@ -373,8 +396,7 @@ class _Csv:
         if not spaced and (not open_ or self._all_numbers()):
             return plan
         if open_ and not self._complete:
-            self._head = self._stream.peek(_BLOCK)
-            self._complete = len(self._head) < _BLOCK
+            self._grow_sample()
         found = dialect.records(_text(self._head), self.delimiter, complete=self._complete)
         # Up to a row of another width, which Arrow will refuse.
         rows = [*takewhile(lambda row: len(row) == self.width, (fields for fields, _ in found))]
@@ -410,6 +432,8 @@ class _Csv:
         plan.found.add(position)
 
     def _refuse_mixed(self, position: int, number: tuple[str, int], text: tuple[str, int]) -> Never:
+        if "\n" in text[0]:
+            self._refuse_text(position, text[1], text[0])
         self._refuse_header_again(position, *text)
         raise DataError(
             f"{self.name}: {self._column(position)} holds numbers and text: {number[0]!r} in row "
@@ -428,11 +452,16 @@ class _Csv:
     # The rows.
 
     def _null_values(self) -> list[str]:
-        """Return the spellings of no value, with a blank on either side: " NA" after ", "."""
-        spelled = [
-            f"{a}{text}{b}" for text in self._reader.missing for a in ("", " ") for b in ("", " ")
-        ]
-        return sorted({*spelled, *(" " * n for n in range(9))})
+        """Return the spellings of no value; where the file has blanks, " NA" and "NA ", too."""
+        if b" " not in self._head:
+            return sorted(self._reader.missing)
+        spelled = {
+            f"{before}{text}{after}"
+            for text in self._reader.missing
+            for before in ("", " ")
+            for after in ("", " ")
+        }
+        return sorted(spelled | {" " * count for count in range(9)})
 
     def _finished(self, array: pa.Array, position: int, row: int, plan: _Plan) -> pa.Array:
         if position in plan.spaced:
@@ -538,10 +567,7 @@ class _Csv:
                 remedy,
             )
         if "straddling" in message:
-            raise DataError(
-                f"{self.name}: a row is longer than {self._block >> 20} MiB",
-                "Check that every quote is closed; one inside a quoted field is written twice.",
-            )
+            self._refuse_long_row()
         raise DataError(
             f"{self.name}: cannot be read as CSV: {' '.join(message.split())}",
             f"Give a text file with one row a line and {self.width} fields a row.",

@@ -83,7 +83,8 @@ def find_delimiter(text: str, name: str, *, complete: bool) -> str:
     Raises ``DataError`` where two of them do, or where commas stand inside the numbers. Where
     none does, the most likely one is returned, and the reader finds the row that does not fit.
     """
-    lines = _lines(_QUOTED.sub("Q", text), complete=complete)
+    masked = _QUOTED.sub("Q", text) if '"' in text else text
+    lines = _lines(masked, complete=complete)
     strong = [d for d in DELIMITERS if d != " "]
     counts = {d: [line.count(d) for line in lines] for d in strong}
     tables = [d for d in strong if counts[d] and counts[d][0] and len({*counts[d]}) == 1]
@@ -116,7 +117,7 @@ def find_delimiter(text: str, name: str, *, complete: bool) -> str:
 
 
 def _lines(masked: str, *, complete: bool) -> list[str]:
-    opened = _QUOTE.search(masked)
+    opened = _QUOTE.search(masked) if '"' in masked else None
     if opened and not complete:
         masked = masked[: opened.start()]
     lines = _LINE_END.split(masked)
@@ -189,7 +190,10 @@ def is_header(
     present = [i for i, field in enumerate(first) if field not in missing]
     if all(is_number(first[i]) for i in present):
         return None if _counts_up(first) else False
-    rows = [row for row in rest if [*row] != [*first]]
+    # A row of text alone that comes again is a header in the middle, or data: no evidence.
+    rows = rest
+    if not any(is_number(first[i]) for i in present):
+        rows = [row for row in rest if [*row] != [*first]]
     text_over_number = number_over_number = text_over_text = again = 0
     for i in present:
         column = {row[i] for row in rows if i < len(row)}.difference(missing)

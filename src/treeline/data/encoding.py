@@ -31,6 +31,11 @@ class Categories:
         """Every text, in the order of the codes."""
         return tuple(self._codes)
 
+    @property
+    def open(self) -> bool:
+        """Whether texts are learned, so that codes may still move."""
+        return not self._closed
+
     def codes(self, column: pa.Array) -> Codes:
         """Return (rows,) the code of every row's text, ``MISSING`` for null and the unseen."""
         if not pa.types.is_dictionary(column.type):

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from treeline.data.source import HEAD_SIZE, Source
 from treeline.errors import ChannelError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from treeline.data.columns import Layout
     from treeline.data.records import Records
-    from treeline.data.source import Source
     from treeline.hyperparameters import DataOptions
 
 
@@ -187,7 +187,7 @@ _BINARY: tuple[tuple[bytes, Format | Foreign], ...] = (
     # An IPC stream: the continuation mark, then a length that a schema can have (below 256 MiB).
     (rb"\xff{4}(?!\0{4}).{3}[\0-\x0f]", FORMATS["arrow"]),
     (rb"\x0a\x23\xd7\xce", FORMATS["recordio-protobuf"]),
-    (rb"PK\x03\x04.{26}[^\0]+?\.npy", FORMATS["npz"]),
+    (rb"PK\x03\x04.{26}.+\.npy\Z", FORMATS["npz"]),
     (rb"PK\x03\x04.{26}(\[Content_Types\]|_rels/|docProps/|xl/)", Foreign("Excel", _TO_PARQUET)),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Foreign("Excel (xls)", _TO_PARQUET)),
     (
@@ -240,12 +240,14 @@ def recognise(head: bytes) -> Format | Foreign | None:
         if head.startswith(mark):
             return Foreign(f"{charset} text", _UTF8)
     if not _is_text(head):
+        if head.startswith(b"PK\x03\x04"):  # of a zip archive, to the end of the first name
+            head = head[: 30 + int.from_bytes(head[26:28], "little")]
         return _matching(_BINARY, head)
     text = head.removeprefix(b"\xef\xbb\xbf")
     found = _matching(_TEXT, text)
     if found is not None:
         return found
-    if _is_libsvm(text):
+    if _is_libsvm(text, cut_off=len(head) >= HEAD_SIZE):
         return FORMATS["libsvm"]
     return FORMATS["csv"] if re.search(rb"[,\t;| ]", _first_row(text)) else None
 
@@ -315,18 +317,16 @@ def _first_row(text: bytes) -> bytes:
     return text.lstrip(b"\r\n").partition(b"\n")[0].strip()
 
 
-def _is_libsvm(text: bytes) -> bool:
+def _is_libsvm(text: bytes, cut_off: bool) -> bool:
     """Whether every row reads label[:weight] [qid:n] index:value ..., and one has a feature.
 
-    The last row may be cut off, so of its last word only the beginning is looked at.
+    Where the text may be cut off, the last row's last word is not looked at.
     """
     lines = (line.partition(b"#")[0].strip() for line in text.splitlines())
     rows = [line for line in lines if line]
     if not rows:
         return False
-    whole = [*rows[:-1], re.sub(rb"\S+$", b"", rows[-1]).rstrip()]
-    found = [_LIBSVM_ROW.fullmatch(row) for row in whole if row]
-    return all(found) and (
-        any(match and match[7] for match in found)
-        or re.search(rb"\s\d+:[-+.\w]*$", rows[-1]) is not None
-    )
+    if cut_off and not text.endswith((b"\n", b"\r")):
+        rows[-1] = re.sub(rb"\S+$", b"", rows[-1]).rstrip()
+    found = [_LIBSVM_ROW.fullmatch(row) for row in rows if row]
+    return all(found) and any(match and match[7] for match in found)

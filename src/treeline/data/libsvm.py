@@ -123,10 +123,11 @@ class Reader:
         if self._weighted:
             notes.append("the number after the label's colon is the row's weight")
         if self._smallest:
-            empty = "column 0" if self._smallest == 1 else f"columns 0 to {self._smallest - 1}"
+            one = self._smallest == 1
+            empty = "column 0 is" if one else f"columns 0 to {self._smallest - 1} are"
             notes.append(
                 f"indices start at {self._smallest} and are taken as written, from 0, as the "
-                f"built-in image takes them: {empty} of the matrix stays empty"
+                f"built-in image takes them: {empty} all missing"
             )
         return notes
 
@@ -174,7 +175,7 @@ def _blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
             parts = []
         parts.append(chunk[cut:])
         if len(parts) * _BLOCK > _LONGEST_ROW:
-            raise DataError(f"{name}: a line is longer than 256 MiB", _LAYOUT)
+            raise DataError(f"{name}: a line is longer than {_LONGEST_ROW >> 20} MiB", _LAYOUT)
     if rest := b"".join(parts):
         yield rest if rest.endswith(b"\n") else rest + b"\n"
 
@@ -238,9 +239,9 @@ def _parse(text: bytes) -> _Rows | None:
 
     features = np.flatnonzero(is_feature)
     index, value = features[0::2], features[1::2]
-    entries, odd = np.divmod(counts - 1 - bool(weight.size) - 2 * bool(qid.size), 2)
-    if odd.any() or not is_key[index].all() or is_key[value].any():
+    if not is_key[index].all() or is_key[value].any():
         return None
+    entries = (counts - 1 - bool(weight.size) - 2 * bool(qid.size)) // 2
     is_number = np.ones(len(is_key), bool)
     is_number[index] = is_number[qid] = is_number[qid + 1] = False
     indices, group = fields.integers(index), fields.integers(qid + 1)

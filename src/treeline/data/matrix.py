@@ -94,13 +94,8 @@ class Origin:
 
 def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) -> None:
     """Refuse what no objective can use: missing labels, bad weights, infinite values."""
-    if unseen:
-        shown = ", ".join(repr(text) for text in list(unseen)[:3])
-        raise DataError(
-            f"{matrix.origin.names[0]}: {sum(unseen.values())} of {matrix.rows} labels are none of "
-            f"the classes of train: {shown}",
-            "Give every class to train, or drop these rows.",
-        )
+    if unseen and matrix.label is not None:
+        _refuse_unseen(matrix, matrix.label, unseen)
     if matrix.label is not None:
         _refuse(
             ~np.isfinite(matrix.label), matrix, matrix.label, "the label is missing or infinite"
@@ -119,6 +114,19 @@ def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) 
         _refuse(bad, matrix, None, "the base margin is missing or infinite")
     _check_bounds(matrix)
     _check_infinite(matrix, stats)
+
+
+def _refuse_unseen(matrix: Matrix, label: Floats, unseen: Mapping[str, int]) -> None:
+    bad = np.isnan(label)
+    count, classes = int(bad.sum()), matrix.schema.classes or ()
+    missing = "missing or " if count > sum(unseen.values()) else ""
+    found, known = (", ".join(map(repr, [*texts][:3])) for texts in (unseen, classes))
+    more = ", …" if len(classes) > 3 else ""
+    raise DataError(
+        f"{matrix.origin.of(int(bad.argmax()))}: the label is {missing}none of the classes of "
+        f"train ({known}{more}): {found}; {count} such row(s) of {matrix.rows}",
+        "Give every class to train, or drop these rows.",
+    )
 
 
 def _check_bounds(matrix: Matrix) -> None:
@@ -184,21 +192,37 @@ def check_same_features(schema: Schema, other: Matrix, role: str) -> None:
     found = other.schema
     if schema.categories and not found.categories:
         raise DataError(
-            f"Channel {role}: has no text columns, but in train "
+            f"Channel {role}: has no text columns, but in {schema.origin} "
             f"{schema.feature(min(schema.categories))} is categorical",
             "Give all channels the same format, with the categories as text.",
         )
     if found.features != schema.features:
+        beyond = _first_beyond(other.features, schema.features)
+        where, what = f"Channel {role}", f"{found.features} features"
+        if beyond is not None:
+            where, what = other.origin.of(beyond[0]), f"has feature {beyond[1]} (counted from 0)"
         raise DataError(
-            f"Channel {role}: {found.features} features, but train has {schema.features}",
+            f"{where}: {what}, but {schema.origin} has {schema.features}"
+            + (" features" if beyond else ""),
             "Give all channels the same columns: the label, then the same features.",
         )
     pairs = _differing(found.feature_names, schema.feature_names)
     if pairs is not None and (found.layout is None or schema.layout is None):
         raise DataError(
-            f"Channel {role}: feature {pairs[0]!r} stands where train has {pairs[1]!r}",
+            f"Channel {role}: feature {pairs[0]!r} stands where {schema.origin} has {pairs[1]!r}",
             "Give all channels the same columns in the same order.",
         )
+
+
+def _first_beyond(features: Floats | Csr, width: int) -> tuple[int, int] | None:
+    """Return the first sparse row with a feature from ``width`` on, and that feature."""
+    if not isinstance(features, Csr):
+        return None
+    at = np.flatnonzero(features.indices >= width)
+    if not len(at):
+        return None
+    row = np.searchsorted(features.indptr, at[0], side="right") - 1
+    return int(row), int(features.indices[at[0]])
 
 
 def _differing(

@@ -71,7 +71,7 @@ class Reader:
                 stack.enter_context(file)
             archive = stack.enter_context(zipfile.ZipFile(file))
             arrays = {
-                part: stack.enter_context(_Array(archive, member, name))
+                part: _Array(stack.enter_context(archive.open(member)), member, name)
                 for part, member in _members(archive, name).items()
             }
             _check_shapes(arrays)
@@ -90,8 +90,6 @@ class Reader:
                 group=None if qid is None else _ids(qid, qid.take(rows)),
                 names=names,
             )
-        for array in arrays.values():
-            array.finish()
 
     def _features(self, x: _Array) -> Iterator[Floats]:
         rows, columns = x.shape
@@ -129,15 +127,10 @@ class Reader:
 class _Array:
     """One member of the archive: its header read, its values to be taken from front to back."""
 
-    def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
+    def __init__(self, stream: IO[bytes], member: zipfile.ZipInfo, name: str) -> None:
         self.member = member.filename.removesuffix(".npy")
         self.where = f"{name}: {self.member}"
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise DataError(
-                f"{self.where} is compressed by zip method {member.compress_type}, expected 0 or 8",
-                "Save the file with numpy.savez or numpy.savez_compressed.",
-            )
-        self._stream: IO[bytes] = archive.open(member)
+        self._stream = stream
         version = npy.read_magic(self._stream)
         if version not in ((1, 0), (2, 0)):
             raise DataError(
@@ -158,24 +151,14 @@ class _Array:
                 "Save the file again.",
             )
 
-    def __enter__(self) -> _Array:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
     def take(self, count: int) -> NDArray[Any]:
-        """Return the next ``count`` values as they are stored."""
+        """Return the next ``count`` values as stored; the last ones compare the checksum."""
         wanted = count * self.dtype.itemsize
         data = self._stream.read(wanted)
         if len(data) < wanted:
             raise EOFError(f"{self.member} ends after {self.taken} values")
         self.taken += count
         return np.frombuffer(data, self.dtype)
-
-    def finish(self) -> None:
-        """Read to the end, where the zip's checksum is compared."""
-        self._stream.read(1)
 
 
 @contextlib.contextmanager
@@ -221,6 +204,13 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
             "each once",
             "Save it with numpy.savez(file, X=features, y=labels).",
         )
+    for info in infos:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(
+                f"{name}: {info.filename} is compressed by zip method {info.compress_type}, "
+                "expected 0 or 8",
+                "Save the file with numpy.savez or numpy.savez_compressed.",
+            )
     before = min(info.header_offset for info in infos)
     if before:
         raise DataError(

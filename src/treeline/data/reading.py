@@ -21,7 +21,7 @@ from treeline.data.encoding import Categories, Groups
 from treeline.data.matrix import Matrix, Origin, Schema, check_values
 from treeline.data.records import Csr, Floats, Records
 from treeline.data.storage import DenseRows, Growing, SparseRows
-from treeline.errors import DataError, ResourceError
+from treeline.errors import DataError, ResourceError, shortened
 
 if TYPE_CHECKING:
     from treeline.data.channel import Dataset
@@ -98,7 +98,7 @@ class _Tables:
             inner = _without_last(layout, len(source.partition))
             for batch in table.batches(inner):
                 arrays = dict(zip(inner.read, batch.columns, strict=True))
-                arrays |= self._partitions(source, table.width, batch.num_rows)
+                arrays |= self._partitions(source, layout, batch.num_rows)
                 self._settle(layout, arrays, source)
                 self._builder.add_columns(arrays, layout, batch.num_rows)
                 check()
@@ -122,13 +122,22 @@ class _Tables:
         self._first, self._origin, self._settled = settled, source.name, True
         self._builder.layout, self._builder.origin_name = settled, source.name
 
-    def _partitions(self, source: Source, width: int, rows: int) -> dict[int, pa.Array]:
-        return {
-            width + i: _constant(value, number, rows)
-            for i, (value, number) in enumerate(
-                zip(source.partition, self._partition_kinds, strict=True)
-            )
-        }
+    def _partitions(self, source: Source, layout: Layout, rows: int) -> dict[int, pa.Array]:
+        """Return the columns that the names of the folders give, the last ones of ``layout``."""
+        width = layout.width - len(source.partition)
+        found = {}
+        for position, value in enumerate(source.partition, width):
+            if position in layout.number and value is not None and not _is_number(value):
+                raise DataError(
+                    f"{source.name}: {layout.column(position)} is {shortened(repr(value), 60)} by "
+                    "the name of the folder, expected a number",
+                    "Correct the folder's name, or leave the column out with ignore_columns.",
+                )
+            number = self._partition_kinds[position - width] and position not in layout.text
+            if position in layout.read:
+                number = number or position in layout.number
+                found[position] = _constant(value, number, rows)
+        return found
 
 
 def _partition_kinds(dataset: Dataset) -> list[bool]:
@@ -223,6 +232,7 @@ class _Builder:
         self._categories: dict[int, Categories] = {}
         self._names: tuple[str, ...] | None = None
         self._text_label = False
+        self._look = _Look()
 
     def start_file(self, name: str) -> None:
         """Note that what follows comes from file ``name``."""
@@ -230,18 +240,27 @@ class _Builder:
 
     def add_columns(self, arrays: Mapping[int, pa.Array], layout: Layout, rows: int) -> None:
         """Append a batch of ``rows`` rows, given by the positions of its columns."""
+        if self._known is not None and len(layout.features) != self._known.features:
+            raise DataError(
+                f"{self._origin.names[-1]}: has {len(layout.features)} features, "
+                f"{self._known.origin} has {self._known.features}",
+                "Give all data of the job, and of an earlier model, the same columns.",
+            )
         dense = self._dense_rows(len(layout.features))
         self._names = self._names or layout.feature_names
         block = dense.room(rows)
         for j, position in enumerate(layout.features):
             block[:, j] = self._feature(j, arrays[position])
+        label = None if layout.label is None else self._label(arrays[layout.label])
+        if label is not None:
+            self._append("label", label)
+        if not self._unsettled:
+            self._look.at(block, label)
         dense.keep(block)
         for part, position in layout.special.items():
             if part == "group":
                 self._append(part, self._groups.codes(arrays[position]))
-            elif part == "label":
-                self._append(part, self._label(arrays[position]))
-            elif not part.startswith("base_margin"):
+            elif part != "label" and not part.startswith("base_margin"):
                 self._append(part, _floats(arrays[position]))
         if layout.margin:
             margin = np.column_stack([_floats(arrays[i]) for i in layout.margin])
@@ -262,9 +281,11 @@ class _Builder:
             self._append("weight", records.weight)
         if records.group is not None:
             self._append("group", self._groups.codes(records.group))
+        self._check_names(records.names, file)
         self._names = self._names or records.names
+        self._look.at(records.features, records.label)
         if isinstance(records.features, Csr):
-            self._add_sparse(records.features)
+            self._add_sparse(records.features, file)
         else:
             self._add_dense(records.features, file)
         self.rows += rows
@@ -277,7 +298,9 @@ class _Builder:
         label = parts.get("label")
         if label is not None and moved_classes is not None:
             _move(label, moved_classes)
-        stats, hashes = _look(features, label, moved, check)
+        if self._unsettled and not isinstance(features, Csr):
+            self._look.through(features, label, moved, check)
+        stats, hashes = self._look.stats, self._look.hashes.take()
         matrix = Matrix(
             features=features,
             label=label,
@@ -296,6 +319,12 @@ class _Builder:
         matrix.notes = (*notes, *self._remarks(matrix))
         check_values(matrix, stats, self._classes.unseen)
         return matrix
+
+    @property
+    def _unsettled(self) -> bool:
+        """Whether codes may still move: those of texts that are learned from the rows."""
+        learned = self._known is None and bool(self._categories)
+        return learned or (self._text_label and self._classes.open)
 
     def _dense_rows(self, width: int) -> DenseRows:
         if self._dense is None:
@@ -328,9 +357,18 @@ class _Builder:
         kind = np.int64 if part == "group" else np.float32
         self._parts.setdefault(part, Growing(kind)).append(values)
 
-    def _add_sparse(self, block: Csr) -> None:
+    def _check_names(self, names: tuple[str, ...] | None, file: str) -> None:
+        for name, before in zip(names or (), self._names or (), strict=False):
+            if name != before:
+                raise DataError(
+                    f"{file}: feature {name!r} stands where earlier files of the channel have "
+                    f"{before!r}",
+                    "Give all files the same features in the same order.",
+                )
+
+    def _add_sparse(self, block: Csr, file: str) -> None:
         if self._dense is not None:  # earlier rows were dense: their width is the data's
-            self._add_dense(_densified(block, self._dense.width), "")
+            self._add_dense(_densified(block, self._dense.width, file), file)
             return
         self._sparse = self._sparse or SparseRows()
         self._sparse.add(block)
@@ -397,27 +435,33 @@ class _Builder:
         return remarks
 
 
-def _look(
-    features: Floats | Csr,
-    label: Floats | None,
-    moved: Mapping[int, NDArray[np.int64]],
-    check: Callable[[], None],
-) -> tuple[ColumnStats, NDArray[np.uint64]]:
-    """Go through the rows once, block by block: settle the categories' codes, count, hash."""
-    stats = ColumnStats()
-    if isinstance(features, Csr):
-        stats.update(features)
-        return stats, rowhash.sparse(features, label)
-    hashes = np.empty(len(features), np.uint64)
-    for first in range(0, len(features), _BLOCK_ROWS):
-        rows = slice(first, first + _BLOCK_ROWS)
-        block = features[rows]
-        for j, places in moved.items():
-            _move(block[:, j], places)
-        stats.update(block)
-        hashes[rows] = rowhash.dense(block, None if label is None else label[rows])
-        check()
-    return stats, hashes
+class _Look:
+    """One look at every row: counts and extremes of the columns, a hash of the row."""
+
+    def __init__(self) -> None:
+        self.stats = ColumnStats()
+        self.hashes = Growing(np.uint64)
+
+    def at(self, block: Floats | Csr, label: Floats | None) -> None:
+        """Look at the next rows."""
+        self.stats.update(block)
+        of = rowhash.sparse if isinstance(block, Csr) else rowhash.dense
+        self.hashes.append(of(block, label))  # type: ignore[arg-type]
+
+    def through(
+        self,
+        rows: Floats,
+        label: Floats | None,
+        moved: Mapping[int, NDArray[np.int64]],
+        check: Callable[[], None],
+    ) -> None:
+        """Look at all rows, and first move the codes of texts to where they belong."""
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[first : first + _BLOCK_ROWS]
+            for j, places in moved.items():
+                _move(block[:, j], places)
+            self.at(block, None if label is None else label[first : first + len(block)])
+            check()
 
 
 def _move(codes: Floats, places: NDArray[np.int64]) -> None:
@@ -437,10 +481,10 @@ def _floats(array: pa.Array) -> Floats:
     return encoding.values(array, _FLOAT32, fill=np.nan)  # type: ignore[return-value]
 
 
-def _densified(block: Csr, width: int) -> Floats:
+def _densified(block: Csr, width: int, file: str) -> Floats:
     if block.width > width:
         raise DataError(
-            f"a sparse row has {block.width} features after rows of {width}",
+            f"{file}: rows of {block.width} features after rows of {width}",
             "Give all rows of the channel the same features.",
         )
     dense = np.full((block.rows, width), np.nan, np.float32)

@@ -476,11 +476,12 @@ class _Messages:
         place.refuse(bad, f"{part}: not integers", owner=chunks.owner)
         packed = self.data[_ranges(chunks.begin, length)]
         last = packed < 128
-        before = np.concatenate(([0], np.cumsum(last)))
-        stop = np.cumsum(length)
-        whole = (length == 0) | last[np.maximum(stop, 1) - 1] if len(last) else length == 0
-        place.refuse(~whole, f"{part}: cut off", owner=chunks.owner)
-        counts = before[stop] - before[stop - length]
+        counts = np.zeros(len(length), np.int64)
+        some = np.flatnonzero(length)
+        if len(some):
+            stop = np.cumsum(length)[some]
+            place.refuse(~last[stop - 1], f"{part}: cut off", owner=chunks.owner[some])
+            counts[some] = np.add.reduceat(last, stop - length[some], dtype=np.int64)
         found, longest = _packed(packed, last)
         if longest > 4:  # 4 bytes hold 28 bits
             owner = np.repeat(chunks.owner, counts)
@@ -499,7 +500,7 @@ def _packed(data: Bytes, last: Mask) -> tuple[Ints, int]:
     if last.all():
         return data.astype(np.int64), 1
     if (last[1:] | last[:-1]).all():  # one byte or two, as most keys are
-        value = data.astype(np.int32)
+        value = data.astype(np.uint16)
         value[1:] = np.where(last[:-1], value[1:], value[1:] << 7 | value[:-1] & 127)
         return value[last].astype(np.int64), 2
     ends = np.flatnonzero(last)

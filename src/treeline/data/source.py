@@ -4,8 +4,8 @@ Whoever reads sees plain bytes: gzip, bzip2 and zstd are recognised by their fir
 a name, and taken off. What goes wrong on the way (a file that changes or disappears, a compressed
 stream that is cut off or damaged) is raised by the stream itself as a ``DataError``.
 
-A plain file costs nothing on top of reading it: Arrow parses 106 MB of CSV from such a stream in
-the same 0.60 s of CPU as from a path (measured).
+A plain file costs next to nothing on top of reading it: Arrow parses 106 MB of CSV from such a
+stream in 0.620 s of CPU and from a path in 0.616 s (medians of 7).
 
 Source of the signatures: RFC 1952 (gzip), RFC 8878 (zstd), the bzip2 file format.
 """
@@ -28,6 +28,7 @@ from typing import BinaryIO
 
 from treeline.errors import ChannelError, DataError, ResourceError
 
+HEAD_SIZE = 4096  # bytes in which a format shows itself
 _BLOCK = 1 << 18
 _STEP = 1.0  # seconds between two looks at whether the job was asked to stop
 _SIGNATURE = 10  # bytes that tell a compression
@@ -57,7 +58,7 @@ class Source:
     _compression: str | None = field(default=None, init=False, repr=False)
     _used: bool = field(default=False, init=False, repr=False)
 
-    def head(self, n: int = 4096) -> bytes:
+    def head(self, n: int = HEAD_SIZE) -> bytes:
         """Return the first ``n`` bytes, decompressed; less only if there are no more.
 
         The file stays open, and the next ``stream`` is the one that was looked into.
@@ -220,7 +221,7 @@ class _Decompressed(_Layer):
             raise DataError(
                 f"{self._name}: the {self._compression} stream "
                 + ("ends early:" if cut else f"is damaged ({what}),")
-                + f" after {self._given:,} bytes of decompressed data",
+                + f" after about {self._given:,} bytes of decompressed data",
                 "Write or upload the file again; it has to be complete and hold nothing else.",
             ) from error
         self._given += n

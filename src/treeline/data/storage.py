@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
@@ -94,12 +95,14 @@ class DenseRows:
             return array
         if self._file is None:
             raise AssertionError("neither in memory nor in a file")
-        self._file.flush()
-        return np.memmap(self._file, np.float32, "r+", shape=(self.rows, self.width))
+        with _disk_errors(), self._file as file:  # what is mapped stays when it is closed
+            file.flush()
+            return np.memmap(file, np.float32, "r+", shape=(self.rows, self.width))
 
     def _spill(self, memory: Growing) -> None:
         self._spilled(self.rows)
-        self._file = tempfile.TemporaryFile(prefix="treeline-rows-")  # noqa: SIM115
+        with _disk_errors():
+            self._file = tempfile.TemporaryFile(prefix="treeline-rows-")  # noqa: SIM115
         rows = memory.take()
         step = max(1, _PIECE // max(1, rows[:1].nbytes))
         for first in range(0, len(rows), step):
@@ -140,14 +143,22 @@ def is_spooled(rows: object) -> bool:
 
 
 def _write(file: IO[bytes], rows: Floats) -> None:
-    try:
+    with _disk_errors():
         file.write(rows)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         folder = tempfile.gettempdir()
-        free = shutil.disk_usage(folder).free
+        try:
+            free = f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there)"
+        except OSError:
+            free = ""
         raise ResourceError(
             f"The rows do not fit the memory and could not be kept in {folder}: "
-            f"{error.strerror or error} ({free / 1e9:.1f} GB free there, "
-            f"{file.tell() / 1e9:.1f} GB written)",
+            f"{error.strerror or error}{free}",
             "Use an instance with more memory or a larger volume, or point TMPDIR to one.",
         ) from error

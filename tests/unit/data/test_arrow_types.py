@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from treeline.data import arrow_types
 from treeline.data.arrow_types import Conversion
 from treeline.data.columns import Layout
-from treeline.errors import DataError
+from treeline.errors import DataError, shortened
 
 LABEL = pa.array([0.0, 1.0, 0.0], pa.float32())
 
@@ -108,8 +108,8 @@ def test_double_values_beyond_single_become_infinite_for_the_matrix_to_refuse() 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
 def test_text_of_every_kind(kind: Any) -> None:
     column = pa.array(["é", None, "", "é"], kind)
-    for more in ({}, {"text": frozenset({1})}):
-        read = converted(column, **more)
+    for text in (frozenset[int](), frozenset({1})):
+        read = converted(column, text=text)
         assert read.type == pa.string()
         assert read.to_pylist() == ["é", None, "", "é"]
     assert converted(column.slice(2)).to_pylist() == ["", "é"]
@@ -211,7 +211,7 @@ def test_other_types_are_refused_by_name_whatever_part_they_play(
     error = refused({name: column}, **more)
     assert error.cause == (
         "a.parquet: columns that are neither numbers nor text: "
-        f"column 1 {name!r} ({arrow_types.shortened(str(column.type), 60)})"
+        f"column 1 {name!r} ({shortened(str(column.type), 60)})"
     )
     advice = {"day": TIMES, "lists": NESTED, "binary": BINARY}
     said = {word for word in advice if word in error.remedy.lower()}
@@ -311,12 +311,24 @@ def test_a_dictionary_that_is_damaged_is_no_matter_of_its_text() -> None:
 def test_errors_that_are_no_fault_of_the_file_pass() -> None:
     with pytest.raises(MemoryError), arrow_types.translated("a", "Parquet"):
         raise pa.ArrowMemoryError("malloc of size 5 failed")
-    with pytest.raises(DataError, match=r"a: cannot be read as Parquet: one two"):
-        with arrow_types.translated("a", "Parquet"):
-            raise pa.ArrowInvalid("one\n  two")
+    with (
+        pytest.raises(DataError, match=r"a: cannot be read as Parquet: one two"),
+        arrow_types.translated("a", "Parquet"),
+    ):
+        raise pa.ArrowInvalid("one\n  two")
 
 
-@pytest.mark.parametrize("text", ["[", "[]", '"x"', '{"index_columns": [{"kind": "range"}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "[]",
+        '"x"',
+        '{"index_columns": "yx"}',
+        '{"index_columns": null}',
+        '{"index_columns": [{"kind": "range"}]}',
+    ],
+)
 def test_pandas_metadata_of_any_form_does_no_harm(text: str) -> None:
     schema = pa.schema({"y": pa.int64()}, metadata={b"pandas": text.encode()})
     notes: list[str] = []

@@ -120,7 +120,7 @@ def test_only_the_columns_asked_for_are_read_in_the_files_order() -> None:
 
 
 def test_a_name_with_a_dot_is_a_name() -> None:
-    """Parquet writes the path of a nested column so, and Arrow reads ``a`` as all of ``a.*``."""
+    """Parquet writes the path of a nested column so."""
     content = written({"a.b": [1], "a": [2], "a.c": ["t"]})
     assert values(content, DataOptions(label_column="a", ignore_columns=("a.c",))) == {
         "a.b": [1],
@@ -233,7 +233,7 @@ def test_no_columns_are_refused(tmp_path: Path) -> None:
     assert "but the index of pandas" in refused(tmp_path / "a.parquet").cause
 
 
-ROWS = ([1, 2, 3], [4, 5], [], list(range(2000)), [7])
+ROWS: tuple[list[int], ...] = ([1, 2, 3], [4, 5], [], list(range(2000)), [7])
 
 
 @pytest.mark.parametrize(

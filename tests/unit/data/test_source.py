@@ -125,9 +125,10 @@ def test_a_compressed_file_that_is_cut_off(tmp_path: Path, name: str, cut: str) 
     one = COMPRESS[name](ROWS)
     data = {"middle": one[: len(one) // 2], "last byte": one[:-1], "second header": one + one[:3]}
     error = refused(put(tmp_path, data[cut]))
-    assert error.cause.startswith(f"train/a.csv: the {name} stream ends early: after ")
-    if cut == "second header":
-        assert error.cause.endswith(f"after {len(ROWS):,} bytes of decompressed data")
+    assert error.cause.startswith(f"train/a.csv: the {name} stream ends early: after about ")
+    if cut == "second header":  # what was decompressed last may not have been handed out
+        given = int(error.cause.split()[-5].replace(",", ""))
+        assert len(ROWS) - 65_536 <= given <= len(ROWS)
 
 
 @pytest.mark.parametrize("name", COMPRESS)
@@ -161,7 +162,8 @@ def test_the_head_is_looked_at_without_being_lost(tmp_path: Path) -> None:
         assert source.head(7) == ROWS[:7]
         assert source.head() == ROWS[:4096]
         assert source.head(5) == ROWS[:5]
-        assert (content(source), source.head(3)) == (ROWS, ROWS[:3])
+        assert (content(source), source.head(30_000)) == (ROWS, ROWS[:30_000])
+        assert content(source) == ROWS
         source.close()
     assert put(tmp_path, b"1,2\n").head() == b"1,2\n"
 
@@ -191,7 +193,9 @@ def test_closing_gives_everything_back(tmp_path: Path) -> None:
         source.close()
         with source.stream() as stream:
             stream.read(10)
-        source.random_access()
+        copy = source.random_access()
+        if not isinstance(copy, Path):
+            copy.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -410,12 +414,12 @@ def test_a_writer_that_is_late_or_slow_is_waited_for(tmp_path: Path) -> None:
     timer.join()
     # After the first byte there is no limit.
     source = fifo(tmp_path, first_byte_timeout=0.5)
-    with writer(source, b"1,2\n", hold=True) as process:
-        assert source.head(4) == b"1,2\n"
+    with writer(source, ROWS[:41], hold=True) as process:
+        assert source.head(41) == ROWS[:41]
         timer = threading.Timer(0.8, process.kill)
         timer.start()
         with source.text_stream() as stream:
-            assert stream.read() == b"1,2\n"
+            assert stream.read() == ROWS[:41]
         timer.join()
 
 
