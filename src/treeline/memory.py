@@ -24,8 +24,9 @@ from treeline.errors import ResourceError
 if TYPE_CHECKING:
     from treeline.compute import Cgroup
 
-_BASE = 110e6  # Python, numpy, Arrow and XGBoost, imported
-_READING = 100e6  # batches of the files being read
+# Python, numpy, Arrow and XGBoost imported take 110 MB; 100 MB are for batches of the files being
+# read, which Arrow's allocator does not give back at once.
+_BASE = 210e6
 _SLICE = 1 << 26  # raw rows handed over at a time, as treeline.algorithms.binning does
 _RAW = 4.0  # a float32
 _ROOM_TO_GROW = 4.5  # of an array that grows by an eighth
@@ -98,7 +99,7 @@ def load_bytes(rows: int, columns: int, other_rows: int = 0, trees: Trees = Tree
     """Return the peak while rows in memory are read and binned, one data set after the other."""
     held = held_bytes(rows, columns, trees)
     raw, row = columns * _ROOM_TO_GROW, _loading_row(columns, trees)
-    reading = _READING + max(rows * (raw + 16), held + other_rows * (raw + 16))
+    reading = max(rows * (raw + 16), held + other_rows * (raw + 16))
     binning = _sketches(columns, trees) + max(rows * row, held + other_rows * row)
     return int(_BASE + max(reading, binning))
 
@@ -145,7 +146,7 @@ def row_budget(
     ``held`` is what earlier data sets hold, by ``held_bytes``.
     """
     room = limit - held - _BASE
-    reading = (room - _READING) / (columns * _ROOM_TO_GROW + 16)
+    reading = room / (columns * _ROOM_TO_GROW + 16)
     binning = (room - _sketches(columns, trees)) / _loading_row(columns, trees)
     row = columns * trees.bytes_per_value + _training_row(outputs)
     node = _histogram(columns, trees)

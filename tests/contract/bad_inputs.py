@@ -332,8 +332,8 @@ CSV: dict[str, Bad] = {
         remedy="0 is the first of 1000",
         job={"label_column": "y"},
     ),
-    "a line end in a file's name": train(
-        "1,2\n0,x\n1,3\n", "'x' in row 2", remedy="Correct", name="train/a\nb.csv"
+    "a line end in a file's name": Bad(
+        {"train/a\nb.csv": "1,2\n0,x\n1,3\n"}, (r"train/'a\nb.csv'", "'x' in row 2"), "Correct"
     ),
     "no feature is left": train(
         NAMED,
@@ -1247,7 +1247,7 @@ CHANNELS: dict[str, Bad] = {
             "model/xgboost-model": model,
             "model/treeline/manifest.json": '{"manifest_version": 1, "schema": {"features": 7}}',
         },
-        ("Channel train", "2 features", "the earlier model has 7"),
+        ("train", "2 features", "the earlier model has 7"),
         "the same columns",
     ),
     "a manifest of the future": Bad(

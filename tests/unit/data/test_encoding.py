@@ -21,9 +21,9 @@ def dictionary(indices: list[int | None], texts: list[str | None]) -> pa.Diction
         pa.array(["b", None, "a", "b"]),
         dictionary([1, None, 0, 1], ["a", "b"]),
         dictionary([2, 0, 1, 2], [None, "a", "b"]),  # null may also be an entry
-        dictionary([0, 1, None, 0, 2, 0], ["b", "z", "a"]).slice(1)[1:].take(
-            pa.array([1, 0, 2, 1])
-        ),
+        dictionary([0, 1, None, 0, 2, 0], ["b", "z", "a"])
+        .slice(1)[1:]
+        .take(pa.array([1, 0, 2, 1])),
         pa.array(["z", "z", "z", "b", None, "a", "b", "z"]).slice(3, 4),
         dictionary([2, 2, 1, None, 0, 1, 2], ["a", "b", "z"]).slice(2, 4),
     ],

@@ -27,7 +27,7 @@ def made(**parts: Any) -> Matrix:
     width = features.width if isinstance(features, Csr) else features.shape[1]
     stats = ColumnStats()
     stats.update(features)
-    arrays = dict.fromkeys(("label", "weight", "lower", "upper", "margin", "group"))
+    arrays: dict[str, Any] = dict.fromkeys(("label", "weight", "lower", "upper", "margin", "group"))
     for name, values in parts.items():
         arrays[name] = np.array(values, np.int64 if name == "group" else np.float32)
     return Matrix(

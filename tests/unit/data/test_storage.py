@@ -34,13 +34,18 @@ def filled(rows: DenseRows, blocks: tuple[int, ...] = BLOCKS) -> Floats:
     return every
 
 
+def taken(rows: DenseRows, blocks: tuple[int, ...]) -> Floats:
+    filled(rows, blocks)
+    return rows.take()
+
+
 @pytest.mark.parametrize("width", [None, 1, 4])
 def test_growing(width: int | None) -> None:
     growing = Growing(np.int64, width)
-    shape = lambda count: (count,) if width is None else (count, width)  # noqa: E731
+    tail = () if width is None else (width,)
     every = []
     for i, count in enumerate((1, 0, 5000, 3, 10_000)):
-        part = np.full(shape(count), i, np.int64)
+        part = np.full((count, *tail), i, np.int64)
         growing.append(part)
         every.append(part)
     assert growing.rows == 15_004
@@ -111,8 +116,7 @@ def test_a_full_disk(blocks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full.open("w+b", buffering=8192))
     rows = DenseRows(3, 1, lambda _: None)
     with pytest.raises(ResourceError) as caught:
-        filled(rows, blocks)
-        rows.take()
+        taken(rows, blocks)
     if rows._file is not None:
         with contextlib.suppress(OSError):
             rows._file.close()
@@ -126,7 +130,7 @@ def test_a_full_disk(blocks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     monkeypatch.setattr(tempfile, "tempdir", str(gone))
-    with pytest.raises(ResourceError, match="could not be kept in .*gone: No such file"):
+    with pytest.raises(ResourceError, match=r"could not be kept in .*gone: No such file"):
         filled(DenseRows(3, 1, lambda _: None))
 
 
@@ -134,9 +138,7 @@ def test_sparse_rows() -> None:
     first = Csr(
         np.array([0, 2, 2], np.int64), np.array([0, 3], np.int32), np.array([1, 0], np.float32), 4
     )
-    second = Csr(
-        np.array([0, 1], np.int64), np.array([8], np.int32), np.array([5], np.float32), 9
-    )
+    second = Csr(np.array([0, 1], np.int64), np.array([8], np.int32), np.array([5], np.float32), 9)
     rows = SparseRows()
     rows.add(first)
     rows.add(second)
