@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tree: Tree) -> Any:
 
     def run_here() -> int:
         with warnings.catch_warnings():  # as in the command: a line of the log, not an error
-            warnings.simplefilter("default")
+            warnings.simplefilter("default", UserWarning)
             return train.train(tree.root, {})
 
     return run_here

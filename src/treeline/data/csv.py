@@ -84,7 +84,8 @@ class Reader:
             except BaseException:
                 stream.close()
                 raise
-        self.first = self.first or table
+        if not table.empty:
+            self.first = self.first or table
         return table
 
     def count(self, what: str, name: str, number: int = 1) -> None:
@@ -101,6 +102,7 @@ class _Csv:
 
     def __init__(self, reader: Reader, source: Source, stream: _Stream) -> None:
         self.name = source.name
+        self.empty = False  # whether there is a header and nothing else
         self._reader = reader
         self._complete = False  # whether the sample is all there is
         self._head = self._sample(stream)
@@ -123,6 +125,9 @@ class _Csv:
 
     def batches(self, layout: Layout) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order; see ``formats.Table``. Raises ``DataError`` for bad fields."""
+        if self.empty:
+            self._stream.close()
+            return
         columns = [f"f{i}" for i in range(self.width)]
         names = [layout.names[i] if layout.names else columns[i] for i in layout.read]
         try:
@@ -255,7 +260,7 @@ class _Csv:
         if found is None and not rest and self._complete:
             text = [text for text in names if text not in reader.missing]
             if not any(map(dialect.is_number, text)):
-                self._refuse_no_row(names)
+                return True
         if found is None:
             rest = self._rest()
             below = f" before {self.delimiter.join(rest[0])[:80]!r}" if rest else ", the only one"
@@ -308,8 +313,10 @@ class _Csv:
                 _refuse_encoding(f"{self.name}: the header, name {name!r},")
         self._stream.drop(end)
         self._head = self._head[end:]
-        if not self._head.strip(b"\r\n") and not self._stream.peek(_BLOCK).strip(b"\r\n"):
-            self._refuse_no_row(self.names or ())
+        self.empty = not self._head.strip(b"\r\n") and not self._stream.peek(_BLOCK).strip(b"\r\n")
+        if self.empty:  # as Spark writes a part without rows
+            self._reader.count("file(s) have a header and no row", self.name)
+            return
         if getattr(source, "fifo", False):
             self._stream = _Stream(self._stream, self._without_repeated(header))
         if self._reader.first is None and self._reader.header is None:
@@ -317,12 +324,6 @@ class _Csv:
                 f"{self.name}: the first row is taken for a header: "
                 f"{dialect.shown(self.names or ())}"
             )
-
-    def _refuse_no_row(self, names: Sequence[str]) -> Never:
-        raise DataError(
-            f"{self.name}: has a header and no row: {dialect.shown(names)}",
-            "Check that the file is complete, or leave it out; csv_header=false if it is data.",
-        )
 
     def _without_repeated(self, header: bytes) -> Callable[[bytes], bytes]:
         """Return what drops the header's line where it comes again, from lines of a FIFO."""
@@ -520,8 +521,6 @@ class _Csv:
 
     def _check_end(self, rows: int) -> None:
         if rows == 0:
-            if self.names is not None:
-                self._refuse_no_row(self.names)
             raise DataError(f"{self.name}: has no row", "Give a text file with one row a line.")
         if self._stream.ends_within_quotes(self.delimiter):
             raise DataError(

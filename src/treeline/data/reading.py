@@ -69,9 +69,10 @@ def read(
     else:
         _read_records(dataset, options, builder, reader, check)
     if builder.rows == 0:
+        noted = f" ({'; '.join(reader.notes)})" if reader.notes else ""
         raise DataError(
-            f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not one row",
-            "Check that the files are complete.",
+            f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not one row{noted}",
+            "Check that the files are complete; csv_header=false if a CSV's only row is data.",
         )
     return builder.finish(tuple(reader.notes), check)
 

@@ -82,7 +82,7 @@ def put_libsvm(root: Path, **files: str) -> Path:
 
 def put_npz(root: Path, name: str = "a", /, **arrays: Any) -> Path:
     root.mkdir(parents=True, exist_ok=True)
-    np.savez(root / f"{name}.npz", **{key: np.asarray(each) for key, each in arrays.items()})
+    np.savez(root / f"{name}.npz", **arrays)
     return root
 
 
@@ -101,7 +101,9 @@ def random_rows(count: int, columns: int) -> Floats:
 def floats(values: Floats | Csr | None) -> Any:
     """Values as a list; missing is None."""
     assert isinstance(values, np.ndarray)
-    return np.where(np.isnan(values), None, values).tolist()
+    found = values.astype(object)
+    found[np.isnan(values)] = None
+    return found.tolist()
 
 
 def texts(found: Matrix, feature: int) -> list[str | None]:
@@ -130,7 +132,7 @@ def test_label_first_then_features(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_every_part_by_its_column(tmp_path: Path, kind: str) -> None:
-    columns = {
+    columns: Any = {
         "m2": [0.5, -0.5], "q": ["u", "v"], "x": [1.0, 2.0], "y": [3.0, 4.0], "w": [0.5, 2.0],
         "m1": [7.0, 8.0], "id": ["i1", "i2"], "z": [5.0, 6.0],
     }  # fmt: skip
