@@ -1,6 +1,6 @@
 """XGBoost by hand: Arrow, QuantileDMatrix, train, save, and nothing else.
 
-Usage: bare_script.py FILE.csv MODEL [alone] [scored]
+Usage: bare_script.py FILE.csv|FILE.parquet MODEL [alone] [scored]
   alone   keep XGBoost from importing scikit-learn and pandas, as where they are not installed
   scored  print the training metric after every round, as a tuner needs it
 """
@@ -14,15 +14,19 @@ if "alone" in sys.argv:
 import numpy as np
 import pyarrow as pa
 import xgboost as xgb
-from pyarrow import csv
+from pyarrow import csv, parquet
 
-with open(sys.argv[1], "rb") as stream:  # noqa: PTH123
-    width = len(stream.readline().split(b","))
-table = csv.read_csv(
-    sys.argv[1],
-    read_options=csv.ReadOptions(column_names=[f"f{i}" for i in range(width)]),
-    convert_options=csv.ConvertOptions(column_types={f"f{i}": pa.float32() for i in range(width)}),
-)
+if sys.argv[1].endswith(".csv"):
+    with open(sys.argv[1], "rb") as stream:  # noqa: PTH123
+        width = len(stream.readline().split(b","))
+    names = [f"f{i}" for i in range(width)]
+    table = csv.read_csv(
+        sys.argv[1],
+        read_options=csv.ReadOptions(column_names=names),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float32())),
+    )
+else:
+    table = parquet.read_table(sys.argv[1])
 label = table.column(0).to_numpy()
 features = np.column_stack([column.to_numpy() for column in table.columns[1:]])
 matrix = xgb.QuantileDMatrix(features, label=label)

@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 HYPERPARAMETERS = {"objective": "binary:logistic", "num_round": "100", "max_depth": "6"}
 
@@ -25,21 +27,40 @@ class Cost:
     peak: float
 
 
-def make_tree(root: Path, rows: int, columns: int) -> Path:
-    """Make an /opt/ml tree with a CSV of that size under ``root``, unless it is there."""
-    file = root / "input" / "data" / "train" / "rows.csv"
+CONTENT_TYPES = {"csv": "text/csv", "parquet": "application/x-parquet"}
+
+
+def make_tree(root: Path, rows: int, columns: int, kind: str = "csv") -> Path:
+    """Make an /opt/ml tree with a CSV or Parquet file of that size, unless it is there."""
+    file = data_file(root, kind)
     if not file.exists():
         file.parent.mkdir(parents=True)
         random = np.random.default_rng(7)
-        x = random.normal(size=(rows, columns))
+        x = random.normal(size=(rows, columns)).round(4)
         y = x[:, 0] + x[:, 1] * x[:, 2] + random.normal(size=rows) > 0
-        np.savetxt(file, np.column_stack([y, x]), fmt=["%d"] + ["%.4f"] * columns, delimiter=",")
+        _write(file, {"y": y.astype(np.int8), **{f"x{i}": x[:, i] for i in range(columns)}})
         config = root / "input" / "config"
         config.mkdir(parents=True)
-        channel = {"ContentType": "text/csv", "TrainingInputMode": "File"}
+        channel = {"ContentType": CONTENT_TYPES[kind], "TrainingInputMode": "File"}
         (config / "inputdataconfig.json").write_text(json.dumps({"train": channel}))
         (config / "hyperparameters.json").write_text(json.dumps(HYPERPARAMETERS))
     return root
+
+
+def data_file(root: Path, kind: str) -> Path:
+    """Return where ``make_tree`` puts the rows."""
+    return root / "input" / "data" / "train" / f"rows.{kind}"
+
+
+def _write(file: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    if file.suffix == ".csv":
+        csv.write_csv(pa.table(columns), file, csv.WriteOptions(include_header=False))
+    else:
+        narrow = {name: column.astype(np.float32) for name, column in columns.items()}
+        parquet.write_table(pa.table(narrow), file)
 
 
 def measure(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Cost:

@@ -1,6 +1,6 @@
 """What a whole job costs beside XGBoost by hand, in the built image.
 
-Usage: python -m benchmarks.whole_job [--image IMAGE] [--runs N]
+Usage: python -m benchmarks.whole_job [--image IMAGE] [--runs N] [--only TEXT]
 
 Every run measures the job and the bare script one after the other, start-up included, in one
 container without a network. The first run of each is not counted. Ratios are of medians; quote
@@ -15,7 +15,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-SIZES = {"20,000 x 24": (20_000, 24, 9), "1,000,000 x 13": (1_000_000, 13, 5)}
+# Name: rows, columns, kind of file, interleaved runs.
+SIZES = {
+    "CSV 20,000 x 24": (20_000, 24, "csv", 9),
+    "CSV 1,000,000 x 13": (1_000_000, 13, "csv", 5),
+    "CSV 5,000,000 x 13": (5_000_000, 13, "csv", 3),
+    "Parquet 5,000,000 x 13": (5_000_000, 13, "parquet", 3),
+}
 BARE = {
     "bare script": [],
     "bare script, scored every round": ["scored"],
@@ -28,33 +34,37 @@ def main() -> None:
     """Run this file inside the image, or measure if this is inside."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--image", default="treeline:cpu")
-    parser.add_argument("--runs", type=int, help="runs of each size (default: 9 and 5)")
+    parser.add_argument("--runs", type=int, help="runs of each size (default: 9 to 3)")
+    parser.add_argument("--only", help="measure the sizes whose name holds this")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        _measure(options.inside, options.runs)
+        _measure(options.inside, options.runs, options.only)
         return
     here = Path(__file__).resolve().parent
     command = ["docker", "run", "--rm", "--pull", "never", "--network", "none"]
     command += ["--volume", f"{here}:/opt/benchmarks:ro", "--env", "PYTHONPATH=/opt", options.image]
     command += ["python", "-m", "benchmarks.whole_job", "--inside", "/var/tmp/jobs"]
     command += ["--runs", str(options.runs)] if options.runs else []
+    command += ["--only", options.only] if options.only else []
     sys.exit(subprocess.run(command, check=False).returncode)
 
 
-def _measure(folder: Path, runs: int | None) -> None:
-    from benchmarks.jobs import Cost, make_tree, measure, median
+def _measure(folder: Path, runs: int | None, only: str | None) -> None:
+    from benchmarks.jobs import Cost, data_file, make_tree, measure, median
 
-    for name, (rows, columns, usual) in SIZES.items():
-        tree = make_tree(folder / name.replace(" ", ""), rows, columns)
-        csv = tree / "input" / "data" / "train" / "rows.csv"
+    for name, (rows, columns, kind, usual) in SIZES.items():
+        if only and only not in name:
+            continue
+        tree = make_tree(folder / name.replace(" ", ""), rows, columns, kind)
+        file = data_file(tree, kind)
         ours = {**os.environ, "SAGEMAKER_BASE_DIR": str(tree)}
         ours.pop("PYTHONPATH")
         costs: dict[str, list[Cost]] = {key: [] for key in ("treeline", *BARE)}
         for _ in range((runs or usual) + 1):
             costs["treeline"].append(measure(["/opt/treeline/container/train"], ours))
             for key, flags in BARE.items():
-                script = ["python", "/opt/benchmarks/bare_script.py", str(csv), f"{tree}/bare.ubj"]
+                script = ["python", "/opt/benchmarks/bare_script.py", str(file), f"{tree}/bare.ubj"]
                 costs[key].append(measure([*script, *flags]))
         middle = {key: median(each[1:]) for key, each in costs.items()}
         job = middle["treeline"]

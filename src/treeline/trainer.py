@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,10 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     console.line(describe(config, inputs, place))
 
     artifacts.clear(job.paths.model)
-    log = MetricLog(console.line, job.paths.output_data)
-    with stop.deferred():  # from here on there may be something to keep
+    with (
+        closing(MetricLog(console.line, job.paths.output_data)) as log,
+        stop.deferred(),  # from here on there may be something to keep
+    ):
         loader = _loader(config, inputs, place, console, stop, earlier)
         fitted = _fit(job, config, loader, place, log, console, stop, earlier)
         artifacts.write(
@@ -65,7 +68,6 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
             _manifest(config, place, fitted, loader, earlier),
         )
         log.final(fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value)
-        log.close()
     console.line(
         f"{fitted.outcome.replace('_', ' ')}: {fitted.rounds_trained} rounds trained, "
         f"the model ends with round {fitted.last_round}, {console.elapsed():.1f} s"

@@ -98,6 +98,13 @@ def encode(
             )
         return None
     if texts is not None:
+        if texts != known and (known is not None or role != "train"):
+            there = "train" if role != "train" else "the earlier model"
+            raise DataError(
+                f"{matrix.origin.of(0)}: the label is text ({_listed(texts)}), in {there} it is a "
+                "number",
+                "Give all channels the same labels.",
+            )
         return _checked_count(texts, count, objective, matrix)
     if known is not None:
         if isinstance(known[0], str):

@@ -212,7 +212,8 @@ def _parse(text: bytes) -> _Rows | None:
     is_key = data[fields.ends] == ord(":")
     # A colon stands right between two fields, never at either end of one.
     lone = np.count_nonzero(kinds == _COLON) != np.count_nonzero(is_key)
-    if lone or (fields.starts[1:][is_key[:-1]] != fields.ends[:-1][is_key[:-1]] + 1).any():
+    tight = fields.starts[1:][is_key[:-1]] == fields.ends[:-1][is_key[:-1]] + 1
+    if lone or is_key[-1:].any() or not tight.all():
         return None
 
     bounds = np.searchsorted(fields.starts, np.flatnonzero(kinds == _NEWLINE))

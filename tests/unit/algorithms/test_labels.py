@@ -1,4 +1,4 @@
-"""Every objective's rule for labels, held against XGBoost itself.
+"""Classes as XGBoost numbers them; every objective's rule for labels, held against XGBoost.
 
 What XGBoost refuses has to be refused before, with the row; what it trains on without a word is
 let through only where a model of it means something.
@@ -15,7 +15,9 @@ import pytest
 import xgboost as xgb
 
 from treeline.algorithms import labels
-from treeline.data.matrix import Matrix, Origin
+from treeline.algorithms.labels import Classes
+from treeline.data.audit import ColumnStats
+from treeline.data.matrix import Matrix, Origin, Schema
 from treeline.errors import DataError
 from treeline.metrics.names import OBJECTIVES
 
@@ -37,12 +39,26 @@ STRICTER = {
 }
 
 
-def matrix(label: list[float]) -> Matrix:
-    values = np.array(label, np.float32)
+def matrix(label: list[float] | None, classes: tuple[str, ...] | None = None) -> Matrix:
     origin = Origin()
     origin.add("train/a.csv", 0)
     origin.add("train/b.csv", 5)
-    return Matrix(np.zeros((len(label), 1), np.float32), values, None, None, "", origin)
+    rows = 1 if label is None else len(label)
+    return Matrix(
+        features=np.zeros((rows, 1), np.float32),
+        label=None if label is None else np.array(label, np.float32),
+        weight=None,
+        group=None,
+        group_names=(),
+        lower=None,
+        upper=None,
+        margin=None,
+        schema=Schema(1, classes=classes),
+        stats=ColumnStats(),
+        hashes=np.zeros(rows, np.uint64),
+        fingerprint="",
+        origin=origin,
+    )
 
 
 def with_candidate(objective: str, value: float) -> list[float]:
@@ -164,3 +180,150 @@ def xgboost_takes_any(objective: str) -> bool:
     return objective in ("survival:aft", "reg:linear") or not xgboost_refuses(
         objective, with_candidate(objective, -7.5)
     )
+
+
+# --- classes
+
+
+def encoded(
+    found: Matrix,
+    objective: str = "binary:logistic",
+    num_class: int | None = None,
+    known: Classes | None = None,
+    role: str = "train",
+) -> tuple[Classes | None, list[float] | None]:
+    classes = labels.encode(found, objective, num_class, known, role)
+    return classes, None if found.label is None else found.label.tolist()
+
+
+def refusal_of(*arguments: Any, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        encoded(*arguments, **options)
+    assert caught.value.remedy.endswith(".")
+    return caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("objective", "num_class", "label", "classes", "numbers"),
+    [
+        ("binary:logistic", None, [1, 2, 1], (1, 2), [0, 1, 0]),
+        ("binary:hinge", None, [-1, 1, -1], (-1, 1), [0, 1, 0]),
+        ("binary:logitraw", None, [7, 0.5, 7], (0.5, 7), [1, 0, 1]),
+        ("multi:softprob", 3, [5, 0, 2, 5], (0, 2, 5), [2, 0, 1, 2]),
+        ("multi:softmax", 3, [1, 2, 3], (1, 2, 3), [0, 1, 2]),
+        ("multi:softmax", 3, [0.1, 0.2, 0.3], tuple(map(float, np.float32([0.1, 0.2, 0.3]))),
+         [0, 1, 2]),
+        # What XGBoost takes stays as it is.
+        ("binary:logistic", None, [0, 1, 1], None, [0, 1, 1]),
+        ("binary:logistic", None, [0.25, 0.75, 0.25], None, [0.25, 0.75, 0.25]),
+        ("multi:softprob", 3, [0, 2, 2], None, [0, 2, 2]),
+        ("reg:squarederror", None, [5, 7, 5], None, [5, 7, 5]),
+        ("count:poisson", None, [1, 2, 2], None, [1, 2, 2]),
+        ("rank:map", None, [1, 2, 2], None, [1, 2, 2]),
+        # Another number of classes than the objective has is left to the check.
+        ("binary:logistic", None, [1, 2, 3], None, [1, 2, 3]),
+        ("binary:logistic", None, [2, 2, 2], None, [2, 2, 2]),
+        ("multi:softprob", 3, [1, 3, 3], None, [1, 3, 3]),
+    ],
+)  # fmt: skip
+def test_numbers_as_classes(
+    objective: str, num_class: int | None, label: Any, classes: Any, numbers: Any
+) -> None:
+    assert encoded(matrix(label), objective, num_class) == (classes, numbers)
+
+
+def test_texts_are_classes_already() -> None:
+    found = matrix([0, 1, 1], ("no", "yes"))
+    assert encoded(found) == (("no", "yes"), [0, 1, 1])
+    assert encoded(found, known=("no", "yes"), role="validation") == (("no", "yes"), [0, 1, 1])
+    three = matrix([0, 1, 2], ("a", "b", "c"))
+    assert encoded(three, "multi:softprob", 3) == (("a", "b", "c"), [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("texts", "objective", "num_class", "cause", "remedy"),
+    [
+        (
+            ("a", "b", "c"), "binary:logistic", None,
+            "train/a.csv: the label has 3 classes ('a', 'b', 'c'), binary:logistic here learns 2",
+            "num_class=3",
+        ),
+        (
+            ("a", "b"), "multi:softprob", 3,
+            "train/a.csv: the label has 2 classes ('a', 'b'), multi:softprob here learns 3",
+            "binary:logistic",
+        ),
+        (
+            tuple("abcdefgh"), "multi:softprob", 9,
+            "train/a.csv: the label has 8 classes ('a', 'b', 'c', 'd', 'e', 'f' and 2 more), "
+            "multi:softprob here learns 9",
+            "num_class=8",
+        ),
+        (
+            ("a", "b"), "reg:squarederror", None,
+            "train/a.csv row 1: the label is text ('a', 'b'), and reg:squarederror learns numbers",
+            "label_column",
+        ),
+        (
+            ("a", "b"), "rank:ndcg", None,
+            "train/a.csv row 1: the label is text ('a', 'b'), and rank:ndcg learns numbers",
+            "label_column",
+        ),
+    ],
+)  # fmt: skip
+def test_texts_that_do_not_fit(
+    texts: Any, objective: str, num_class: int | None, cause: str, remedy: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        encoded(matrix([0, 1, 0], texts), objective, num_class)
+    assert caught.value.cause == cause
+    assert remedy in caught.value.remedy
+
+
+def test_validation_has_the_numbers_of_train() -> None:
+    known = (-1.0, 2.0, 5.0)
+    found = matrix([5, -1, 5])
+    assert encoded(found, "multi:softprob", 3, known, "validation") == (known, [2, 0, 2])
+    # Two classes that it has by chance are not numbered anew.
+    assert encoded(matrix([1, 2, 1]), role="validation") == (None, [1, 2, 1])
+
+
+@pytest.mark.parametrize("strange", [-2, 0, 3, 7])
+def test_a_class_that_train_does_not_have(strange: float) -> None:
+    label = [-1, 2, 5, 2, -1, -1, strange, 2, strange]
+    known = (-1.0, 2.0, 5.0)
+    assert refusal_of(matrix(label), "multi:softprob", 3, known, "validation") == (
+        f"train/b.csv row 2: label {strange} is none of the classes of train (-1, 2, 5); "
+        "2 such row(s) of 9 in validation"
+    )
+
+
+def test_texts_and_numbers_are_not_the_same_classes() -> None:
+    numbers, texts = [0.0, 1.0, 1.0], ("a", "b")
+    assert refusal_of(matrix(numbers), known=texts, role="validation") == (
+        "train/a.csv row 1: the label is a number, in train it is text ('a', 'b')"
+    )
+    for known in (None, (1.0, 2.0)):
+        assert refusal_of(matrix(numbers, texts), known=known, role="validation") == (
+            "train/a.csv row 1: the label is text ('a', 'b'), in train it is a number"
+        )
+    assert refusal_of(matrix(numbers, texts), known=(1.0, 2.0)) == (
+        "train/a.csv row 1: the label is text ('a', 'b'), in the earlier model it is a number"
+    )
+
+
+def test_no_label_has_no_classes() -> None:
+    assert encoded(matrix(None), "survival:aft") == (None, None)
+    labels.check(matrix(None), "survival:aft", None, classes_only=False, exp_gain=True)
+    labels.check_several(matrix(None), "survival:aft")
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob"])
+def test_one_class_alone_is_refused(objective: str) -> None:
+    with pytest.raises(DataError) as caught:
+        labels.check_several(matrix([1, 1, 1]), objective)
+    assert caught.value.cause == (
+        f"train/a.csv row 1: all 3 labels are 1; {objective} needs at least two classes"
+    )
+    labels.check_several(matrix([1, 1, 0]), objective)
+    labels.check_several(matrix([1, 1, 1]), "reg:squarederror")
