@@ -24,9 +24,9 @@ from treeline.errors import ResourceError
 if TYPE_CHECKING:
     from treeline.compute import Cgroup
 
-# Python, numpy, Arrow and XGBoost imported take 110 MB; 100 MB are for batches of the files being
-# read, which Arrow's allocator does not give back at once.
-_BASE = 210e6
+# Batches of the files being read, which Arrow's allocator does not give back at once.
+READING = 100_000_000
+_BASE = 110e6 + READING  # Python, numpy, Arrow and XGBoost, imported
 _SLICE = 1 << 26  # raw rows handed over at a time, as treeline.algorithms.binning does
 _RAW = 4.0  # a float32
 _ROOM_TO_GROW = 4.5  # of an array that grows by an eighth

@@ -292,7 +292,7 @@ CSV: dict[str, Bad] = {
     "two delimiters": train(
         "1|5;2\n0|5;3\n", "can be read in 2 ways", "'1|5;2'", remedy="csv_delimiter"
     ),
-    "a header and no row": train("y,a,b\n", "a header and no row", "'y', 'a'", remedy="complete"),
+    "a header and no row": train("y,a,b\n", "a header and no row", remedy="complete"),
     "a delimiter that is not there": train(
         ROWS,
         "one field: '1,0.5,2'",

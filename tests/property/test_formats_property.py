@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import re
 import signal
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.writers import COMPRESSIONS, FORMATS, MODES, Channels, Format, Table
@@ -27,16 +26,15 @@ from treeline.data.records import Csr
 from treeline.errors import TreelineError
 from treeline.opt_ml import Channel
 
-_counter = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("formats")
+# Files are written and FIFOs fed for every example, on a machine that may have other work.
+checks = partial(
+    settings,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 
 
 def read(
-    root: Path,
     files: list[bytes],
     content_type: str | None,
     mode: str = "File",
@@ -45,10 +43,9 @@ def read(
     """Read ``files`` as a job reads the channel train."""
     given = {"num_round": "1", "objective": "reg:squarederror", **options}
     config = hyperparameters.parse(given).data
-    folder = root / str(next(_counter))
-    with Channels(folder) as channels:
+    with TemporaryDirectory() as folder, Channels(Path(folder)) as channels:
         channels.write("train", files, content_type, mode)
-        train = Channel("train", folder / "train", content_type, mode)
+        train = Channel("train", Path(folder, "train"), content_type, mode)
         datasets = channel.resolve({"train": train}, config).datasets
         return reading.read(datasets["train"], config, 1)
 
@@ -64,7 +61,7 @@ POSITIVE = st.floats(2**-20, 2**20, width=32)
 # A byte order mark may be dropped at the beginning of a file.
 CHARACTERS = st.characters(
     exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"
-) | st.sampled_from(list(",;|\t\n\"' #:"))
+) | st.sampled_from(list(",;|\t\r\n\"' #:"))
 WORDS = st.sampled_from(
     [
         'a, "b"',
@@ -94,7 +91,8 @@ WORDS = st.sampled_from(
 def is_text(text: str) -> bool:
     """Whether every format takes ``text`` for text and keeps it as it is.
 
-    A number with a colon after it makes a row of two fields one of libsvm.
+    A number with a colon after it makes a row of two fields one of libsvm, and one of two quotes
+    on different lines of a field may be missing.
     """
     return (
         text.strip(csv_dialect.BLANKS) == text
@@ -102,6 +100,7 @@ def is_text(text: str) -> bool:
         and csv_dialect.kind({text}) == "text"
         and csv_dialect.masquerade({text}) is None
         and not re.match(r"\d+:", text)
+        and ("\n" not in text or text.count('"') % 2 == 0)
         and not re.search(r'[,;|\t][ \t]+"', text)  # XXX
     )
 
@@ -193,11 +192,11 @@ def can_say(name: str, table: Table) -> bool:
     return name != "libsvm" or not np.isnan(table.matrix[:, -1]).all()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@checks(max_examples=60)
 @given(tables(), st.integers(0, 2**32 - 1))
 # @example(Table(["a", "b"], {"x": ['He said, "no"', "yes"]}), 0)
 @example(Table(np.zeros(2, np.float32), {"x": np.full(2, np.nan, np.float32)}), 0)
-def test_a_table_is_the_same_matrix_in_every_format(root: Path, table: Table, seed: int) -> None:
+def test_a_table_is_the_same_matrix_in_every_format(table: Table, seed: int) -> None:
     draw = random.Random(seed)
     first: dict[str, Any] | None = None
     for name, format_ in FORMATS.items():
@@ -212,7 +211,7 @@ def test_a_table_is_the_same_matrix_in_every_format(root: Path, table: Table, se
         if name == "libsvm" and not can_say(name, parts[0]):
             parts = [table]
         files = [COMPRESSIONS[compression](format_.write(part)) for part in parts]
-        matrix = read(root, files, format_.content_type, mode, **options(format_, table))
+        matrix = read(files, format_.content_type, mode, **options(format_, table))
         found = all_of(matrix)
         first = first or found
         assert found == first, (name, compression, mode, len(parts))
@@ -238,15 +237,18 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def outcome(root: Path, data: bytes, content_type: str | None, mode: str) -> Matrix | None:
+def outcome(data: bytes, content_type: str | None, mode: str) -> Matrix | None:
     """Return the matrix, or None where the data is refused as it should be."""
+    refusal: TreelineError | None = None
     try:
         with within(20):
-            matrix = read(root, [data], content_type, mode)
+            matrix = read([data], content_type, mode)
     except TreelineError as error:
-        assert error.cause
-        assert error.cause.isprintable(), error.cause
-        assert error.remedy
+        refusal = error
+    if refusal is not None:
+        assert refusal.cause
+        assert refusal.cause.isprintable(), refusal.cause
+        assert refusal.remedy
         return None
     rows = matrix.features.rows if isinstance(matrix.features, Csr) else len(matrix.features)
     assert matrix.label is not None
@@ -274,18 +276,10 @@ VALID = {
 CONTENT_TYPES = [None, *sorted({str(format_.content_type) for format_ in FORMATS.values()})]
 SEQUENCES = st.binary(max_size=8) | st.sampled_from(
     [
-        b"\0" * 4,
-        b"\xff" * 4,
-        b"\xff" * 10,
-        b"\x7f\xff\xff\xff",
-        b'"',
-        b"\n",
-        b"\r",
-        b",",
-        b":",
-        b" ",
+        *(b"\0" * 4, b"\xff" * 4, b"\xff" * 10, b"\x7f\xff\xff\xff", b"\x80"),
+        *(b'"', b"\n", b"\r", b",", b":", b" ", b"1e999", b"nan", b"-inf"),
+        *(b"PAR1", b"ARROW1", b"PK\x05\x06", b"\x0a\x23\xd7\xce"),
     ]
-    + [b"1e999", b"nan", b"-inf", b"PAR1", b"ARROW1", b"PK\x05\x06", struct.pack("<I", 0xCED7230A)]
 )
 
 
@@ -315,16 +309,16 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return name, bytes(data)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@checks(max_examples=400)
 @given(damaged(), st.sampled_from(CONTENT_TYPES), st.integers(0, 9), st.sampled_from(MODES))
 def test_damaged_files_are_read_or_refused(
-    root: Path, file: tuple[str, bytes], other: str | None, odds: int, mode: str
+    file: tuple[str, bytes], other: str | None, odds: int, mode: str
 ) -> None:
     name, data = file
-    outcome(root, data, FORMATS[name].content_type if odds else other, mode)
+    outcome(data, FORMATS[name].content_type if odds else other, mode)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@checks(max_examples=150)
 @given(
     st.lists(SEQUENCES | st.text(max_size=9).map(str.encode), max_size=30).map(b"".join),
     st.sampled_from([b"", *(data[:12] for data in VALID.values())]),
@@ -332,26 +326,24 @@ def test_damaged_files_are_read_or_refused(
     st.sampled_from(MODES),
 )
 def test_any_bytes_are_read_or_refused(
-    root: Path, data: bytes, begin: bytes, content_type: str | None, mode: str
+    data: bytes, begin: bytes, content_type: str | None, mode: str
 ) -> None:
-    outcome(root, begin + data, content_type, mode)
+    outcome(begin + data, content_type, mode)
 
 
 # Formats that say where they end; the others do once they are compressed.
 WITH_AN_END = ("parquet", "arrow", "feather", "npz")
-CUT = [
-    key for key in VALID if key[1] != "plain" or key[0].startswith(WITH_AN_END)
-]  # fmt: skip
+CUT = [key for key in VALID if key[1] != "plain" or key[0].startswith(WITH_AN_END)]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@checks(max_examples=250)
 @given(
     st.sampled_from(CUT), st.floats(0, 1, exclude_max=True), st.booleans(), st.sampled_from(MODES)
 )
 def test_a_file_that_was_cut_off_is_never_taken_for_a_shorter_one(
-    root: Path, key: tuple[str, str], where: float, near_the_end: bool, mode: str
+    key: tuple[str, str], where: float, near_the_end: bool, mode: str
 ) -> None:
     whole = VALID[key]
     left = int((1 - where * 12 / len(whole) if near_the_end else where) * len(whole))
     data = whole[: min(left, len(whole) - 1)]
-    assert outcome(root, data, FORMATS[key[0]].content_type, mode) is None
+    assert outcome(data, FORMATS[key[0]].content_type, mode) is None

@@ -309,7 +309,8 @@ def _earlier_model(content: bytes) -> xgb.Booster:
     try:
         booster: xgb.Booster = library().Booster(model_file=bytearray(content))
     except Exception as error:
-        if not _is_xgboosts(error):
+        # Also where its message quotes the damaged bytes and so is no text itself.
+        if not _is_xgboosts(error) and not isinstance(error, UnicodeDecodeError):
             raise
         raise ChannelError(
             f"Channel model: XGBoost cannot load the earlier model: {_sentence(error)}",

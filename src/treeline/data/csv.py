@@ -46,6 +46,8 @@ _CONVERSION = re.compile(
 _RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): ?(.*)", re.DOTALL)
 # What Arrow reads as a number, without the words for infinity; for text in RE2's syntax.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# Beside a line end: a quote that was closed by the one that opens a later field.
+_ODD_QUOTES = r'^[^"]*"([^"]*"[^"]*")*[^"]*$'
 _BLANK_BEFORE_QUOTE = r'^[ \t]+"'
 
 _HEADER_REMEDY = "Set csv_header=true if it is a header, csv_header=false if it is data."
@@ -491,6 +493,15 @@ class _Csv:
             self._refuse_blank(
                 f"row {row + _row_of(array, found)}, {self._column(position)}",
                 texts[found].as_py(),
+            )
+        lines = pc.match_substring(texts, "\n")
+        swallowed = _first(pc.and_(lines, pc.match_substring_regex(texts, _ODD_QUOTES)))
+        if swallowed is not None:
+            raise DataError(
+                f"{self.name}: row {row + _row_of(array, swallowed)}, {self._column(position)}: a "
+                "quote is opened and not closed before the next one: "
+                f"{shortened(texts[swallowed].as_py(), 60)!r}",
+                "Close the quote; a quote inside a quoted field is written twice.",
             )
 
     def _refuse_blank(self, where: str, text: str) -> Never:

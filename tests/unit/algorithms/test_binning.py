@@ -155,9 +155,9 @@ def test_every_way_gives_the_same_model(case: str, tmp_path: Path) -> None:
     for way, (held_as, on_disk) in ways.items():
         disk = tmp_path / way
         disk.mkdir()
-        parts = {"label": made(train_rows).label, **parts}
-        matrix = made(held_as(train_rows), **parts)
-        validation = made(held_as(held_rows), seed=2, **parts)
+        given: dict[str, Any] = {"label": made(train_rows).label, **parts}
+        matrix = made(held_as(train_rows), **given)
+        validation = made(held_as(held_rows), seed=2, **given)
         found[way] = train(matrix, validation, params, disk if on_disk else None)
         assert [*disk.iterdir()] == []  # the bins went with their matrix
     model, scores = found["memory"]
@@ -173,7 +173,7 @@ def test_what_goes_with_the_rows_is_used(case: str) -> None:
     """The model differs from the one without it, so the parts do arrive."""
     params, parts = CASES[case]
     block = spooled(values(1))
-    label = {"label": parts.get("label", made(values(1)).label)}
+    label: Any = {"label": parts.get("label", made(values(1)).label)}
     model, _ = train(made(block, **{**label, **parts}), made(block, **label | parts), params, None)
     for left_out in parts.keys() - {"label", "lower", "upper"}:
         rest = {**label, **{name: part for name, part in parts.items() if name != left_out}}

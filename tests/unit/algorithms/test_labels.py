@@ -211,7 +211,7 @@ def refusal_of(*arguments: Any, **options: Any) -> str:
         ("binary:logitraw", None, [7, 0.5, 7], (0.5, 7), [1, 0, 1]),
         ("multi:softprob", 3, [5, 0, 2, 5], (0, 2, 5), [2, 0, 1, 2]),
         ("multi:softmax", 3, [1, 2, 3], (1, 2, 3), [0, 1, 2]),
-        ("multi:softmax", 3, [0.1, 0.2, 0.3], tuple(map(float, np.float32([0.1, 0.2, 0.3]))),
+        ("multi:softmax", 3, [0.1, 0.2, 0.3], tuple(np.array([0.1, 0.2, 0.3], np.float32).tolist()),
          [0, 1, 2]),
         # What XGBoost takes stays as it is.
         ("binary:logistic", None, [0, 1, 1], None, [0, 1, 1]),
