@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from treeline import ubjson
 from treeline.errors import ChannelError, PlatformError, shortened
 
 MODEL_NAME = "xgboost-model"  # the built-in image's name for it: UBJSON without an extension
@@ -39,7 +40,8 @@ _BLOCK = 512  # bytes; a tar archive is made of them and ends with at least one 
 class EarlierModel:
     """A model that an earlier job left, and where it was found.
 
-    ``model`` looks like UBJSON or JSON of XGBoost, which alone can say whether it is whole.
+    ``model`` is whole UBJSON, or JSON, and has a model of XGBoost; it alone can say whether a good
+    one.
     ``manifest`` is None for a model that Treeline did not write. ``origin`` is for messages.
     """
 
@@ -188,6 +190,12 @@ def _read_to_end(stream: io.BufferedIOBase, end: int) -> None:
 
 
 def _check_format(channel: str, origin: str, model: bytes) -> None:
+    if _is_model(model) and ubjson.is_ubjson(model) and not ubjson.is_whole(model):
+        raise ChannelError(
+            f"Channel {channel!r}: {origin} is damaged or cut off: its {len(model):,} bytes are "
+            "no complete UBJSON",
+            "Upload the model again, whole.",
+        )
     if _is_model(model):
         return
     again = (

@@ -107,6 +107,12 @@ def _line(text: str, limit: int) -> str:
     return shortened(" ".join(_utf8(text).split()), limit)
 
 
+def one_line(error: BaseException) -> str:
+    """Return what a library says of an error, on one line and printable."""
+    text = " ".join(str(error).split())
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def shortened(text: str, limit: int) -> str:
     """Return ``text``, or its beginning and an ellipsis: ``limit`` characters at most."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

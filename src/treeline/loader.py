@@ -16,6 +16,7 @@ from treeline import memory
 from treeline.algorithms import binning, labels
 from treeline.algorithms.xgboost import Loaded
 from treeline.data import audit, matrix, reading
+from treeline.data.records import Csr
 from treeline.errors import DataError, HyperparameterError, shortened
 from treeline.metrics import computed
 from treeline.metrics.names import OBJECTIVES
@@ -205,10 +206,13 @@ class Loader:
 
     def _decide(self, found: Matrix) -> bool:
         """Return whether the bins have to stand on disk; raises ``ResourceError``."""
-        booster = self._config.booster
-        if not binning.is_quantile(booster):
-            return False
         rows, columns = found.rows, found.schema.features
+        if not binning.is_quantile(self._config.booster):
+            if not isinstance(found.features, Csr):
+                memory.require_raw(rows, columns, self._limit)
+            return False
+        if isinstance(found.features, Csr) and not self._config.data.external_memory:
+            return False  # the bounds are those of dense data
         trees = self._trees(float(found.stats.missing.sum()) / max(1, rows * columns))
         others = self._other_rows(rows)
         plan = memory.choose(

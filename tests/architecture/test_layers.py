@@ -24,6 +24,7 @@ LAYERS = (
         "treeline.stopping",
         "treeline.console",
         "treeline.failure",
+        "treeline.ubjson",
     },
     {"treeline.data", "treeline.artifacts"},
     {"treeline.algorithms"},

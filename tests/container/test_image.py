@@ -3,84 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Tree
+from tests.container import engine
+from tests.container.engine import IMAGE, LABEL, Running, docker, run
 from tests.contract.jobs import binary_rows, run_job
 from tests.contract.test_same_as_xgboost import CMAPSS, cmapss, plain
 from treeline.algorithms import xgboost as algorithm
 
 pytestmark = pytest.mark.container
 
-IMAGE = os.environ.get("TREELINE_IMAGE", "treeline:cpu")
-LABEL = "treeline-test"
 SIZE_LIMIT = 600 * 10**6
-
-Docker = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _engine() -> Iterator[None]:
-    """Skip, saying why, where there is no engine; remove what the tests leave behind."""
-    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("no Docker engine answers")
-    if not docker("images", "--quiet", IMAGE).stdout:
-        pytest.skip(f"image {IMAGE} is not built: make image")
-    yield
-    left = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").stdout.split()
-    if left:
-        docker("rm", "--force", *left)
-
-
-def docker(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False
-    )
-
-
-def run(
-    tree: Tree, *options: str, command: tuple[str, ...] = ("train",), timeout: float = 300
-) -> subprocess.CompletedProcess[str]:
-    """Run the image on ``tree`` to its end."""
-    return docker(
-        *("run", "--rm", "--pull", "never", "--label", LABEL, "--volume", f"{tree.root}:/opt/ml"),
-        *options,
-        IMAGE,
-        *command,
-        timeout=timeout,
-    )
-
-
-class Running:
-    """A container in the background."""
-
-    def __init__(self, tree: Tree, *options: str) -> None:
-        self.name = f"treeline-test-{uuid.uuid4().hex[:12]}"
-        started = docker(
-            *("run", "--detach", "--pull", "never", "--label", LABEL, "--name", self.name),
-            *("--volume", f"{tree.root}:/opt/ml", *options, IMAGE, "train"),
-        )
-        assert started.returncode == 0, started.stderr
-
-    def log(self) -> str:
-        done = docker("logs", self.name)
-        return done.stdout + done.stderr
-
-    def wait_for(self, text: str, timeout: float = 60) -> None:
-        deadline = time.monotonic() + timeout
-        while text not in self.log():
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.1)
-
-    def wait(self, timeout: float = 120) -> int:
-        return int(docker("wait", self.name, timeout=timeout).stdout)
+    with engine.answering():
+        yield
 
 
 @pytest.fixture
@@ -238,9 +182,7 @@ def test_a_job_killed_for_memory_names_the_limit(job: Tree) -> None:
 def test_docker_stop_leaves_a_model_within_seconds(long_job: Tree) -> None:
     container = Running(long_job, "--network", "none")
     container.wait_for("[5]\t")
-    started = time.monotonic()
-    docker("stop", "--time", "30", container.name)
-    assert time.monotonic() - started < 8
+    assert container.stop() < 8
     assert container.wait() == 0
     rounds = long_job.manifest()["training"]["rounds_trained"]
     assert algorithm.load(long_job.model).num_boosted_rounds() == rounds
@@ -356,9 +298,7 @@ def test_a_users_program_gets_sigterm(script: Tree) -> None:
     script.hyperparameters(sagemaker_program="mine.py", wait=1)
     container = Running(script, "--network", "none")
     container.wait_for("waiting")
-    started = time.monotonic()
-    docker("stop", "--time", "30", container.name)
-    assert time.monotonic() - started < 8
+    assert container.stop() < 8
     assert container.wait() == 0
     assert (script.root / "model" / "stopped").exists()
 

@@ -1223,7 +1223,12 @@ CHANNELS: dict[str, Bad] = {
     ),
     "a damaged model": Bad(
         {FILE: ROWS, "model/xgboost-model": lambda: model()[:400]},
-        ("Channel model", "cannot load the earlier model"),
+        ("'model'", "model/xgboost-model is damaged or cut off", "400 bytes"),
+        "Upload the model again",
+    ),
+    "a model that XGBoost does not load": Bad(
+        {FILE: ROWS, "model/xgboost-model": b"{U\x07learner{}}"},
+        ("Channel model", "XGBoost cannot load the earlier model"),
         "Upload the model again",
     ),
     "a manifest without a schema": Bad(

@@ -192,6 +192,15 @@ def test_odd_input_is_trained_on(
     assert capfd.readouterr().err == ""
 
 
+def test_a_quote_that_hides_rows_in_a_column_that_is_not_read_is_mentioned(
+    tree: Tree, run: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = 'y,c,a\n1,"x",2\n0,"y,3\n1,"z",4\n0,"x",5\n'
+    Bad({FILE: text}, (), "", job={"ignore_columns": "c"}).make(tree)
+    assert run() == 0, tree.failure
+    assert "1 file(s) have an odd number of quotes" in capfd.readouterr().out
+
+
 def test_good_hyperparameters_of_the_table_train(tree: Tree, run: Any) -> None:
     """What the table's jobs have in common is not what they are refused for."""
     tree.hyperparameters(**GOOD)

@@ -330,8 +330,15 @@ def test_bins_on_disk(run: Runner, expected: Callable[[str], Outcome], kind: str
     assert "bins are kept on disk" in run.printed
 
 
-@pytest.mark.parametrize("kind", ["complete", "gaps", "texts", "weights", "groups"])
-@pytest.mark.parametrize("format_", ["csv-header", "parquet", "arrow-stream", "npz"])
+IN_A_FILE = [
+    (kind, name)
+    for kind in MAKE
+    for name in ("csv-header", "parquet", "arrow-stream", "npz")
+    if name in able(kind)
+]
+
+
+@pytest.mark.parametrize(("kind", "format_"), IN_A_FILE)
 def test_rows_in_a_file(
     run: Runner,
     expected: Callable[[str], Outcome],
@@ -339,12 +346,14 @@ def test_rows_in_a_file(
     kind: str,
     format_: str,
 ) -> None:
-    if not FORMATS[format_].can_say(table(kind, "train")):
-        return
+    """All of them, as in little memory, or those after the first files."""
     outcome = expected(kind)
     monkeypatch.setattr("treeline.memory.limit", lambda _: 200_000_000)
     assert run(kind, Way(format_, files=5)) == outcome
-    assert "rows are kept in a temporary file" in run.printed
+    assert "rows are kept in a temporary file after the first 0:" in run.printed
+    monkeypatch.setattr("treeline.memory.row_budget", lambda *_, **__: 2000)
+    assert run(kind, Way(format_, files=5)) == outcome
+    assert "rows are kept in a temporary file after the first 1," in run.printed
 
 
 @pytest.mark.parametrize("kind", ["complete", "texts"])

@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 # --- the model channel ----------------------------------------------------------------------
 
-UBJSON = b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner{L and so on"
+UBJSON = b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner{}}"
 JSON = b'{\n "learner" : {"attributes": {}}, "version": [3, 4, 1]}'
 NOTES = {"manifest_version": 1, "objective": "rank:ndcg"}
 

@@ -420,6 +420,8 @@ def test_bins_on_disk_where_memory_is_short(job: Job, monkeypatch: pytest.Monkey
     assert "because" in job.lines
 
 
-def test_raw_values_are_never_on_disk(job: Job) -> None:
+def test_raw_values_are_never_on_disk(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "choose", lambda *_, **__: memory.Plan("external", "because"))
     job.put("train/a.csv", ROWS)
     assert not job.load(**BINARY, tree_method="approx")["train"].on_disk
+    assert job.load(**BINARY)["train"].on_disk

@@ -79,6 +79,12 @@ class _Meta:
             "label_upper_bound": matrix.upper,
         }
         self.starts: Any = None  # the first row of each query
+        if ranking and matrix.group is None and matrix.weight is not None:
+            raise DataError(
+                f"{matrix.origin.of(0)}: rows have weights and no query; a ranking objective "
+                "weighs whole queries",
+                "Say which rows are a query, with group_column or qid, or leave the weights out.",
+            )
         if ranking and matrix.group is not None:
             sizes = group_sizes(matrix)
             self.starts = np.concatenate([[0], np.cumsum(sizes)])

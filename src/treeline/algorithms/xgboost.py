@@ -8,6 +8,7 @@ byte those of ``xgboost.train`` with the same parameters and the same matrix.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -358,4 +359,4 @@ def _is_xgboosts(error: Exception) -> bool:
 def _sentence(error: Exception) -> str:
     """Return what XGBoost says, without where in its sources it says it."""
     sentence = str(error).split("Stack trace:")[0].split("Check failed: ")[-1]
-    return " ".join(sentence.split()).rstrip(" :")
+    return re.sub(r"^\[[0-9:]+\] \S+: ", "", " ".join(sentence.split())).rstrip(" :")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _MAGIC = b"ARROW1"
 _FEATHER_1 = b"FEA1"
 _WORD = 8
+_PIECE = 1 << 24  # bytes read at a time: a damaged length must not ask for more than there is
 
 
 class Reader:
@@ -197,7 +198,7 @@ class _Ahead(io.RawIOBase):
         self._ahead = self._ahead[size:]
         left = size - len(parts[0])
         while left:
-            part = self._stream.read(left)
+            part = self._stream.read(min(left, _PIECE))
             if not part:
                 break
             parts.append(part)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from treeline.errors import DataError, shortened
+from treeline.errors import DataError, ResourceError, one_line, shortened
 
 if TYPE_CHECKING:
     from treeline.data.columns import Layout
@@ -199,14 +199,22 @@ def note_no_rows(notes: list[str], name: str) -> None:
 
 @contextlib.contextmanager
 def translated(name: str, format_: str) -> Iterator[None]:
-    """Turn what Arrow and the operating system raise into a ``DataError`` about ``name``."""
+    """Turn what Arrow and the operating system raise into a ``DataError`` about ``name``.
+
+    A piece that does not fit the memory is a ``ResourceError``, whether it is that large or only
+    says so.
+    """
     try:
         yield
-    except MemoryError:  # Arrow's is both; it says something about the machine, not the file
-        raise
+    except MemoryError as error:  # Arrow's is an ArrowException, too
+        raise ResourceError(
+            f"{name}: a part of it does not fit the memory: {one_line(error)}",
+            "Write the file in smaller record batches or row groups; if it is small, it is "
+            "damaged: write it again.",
+        ) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
-            f"{name}: cannot be read as {format_}: {shortened(' '.join(str(error).split()), 300)}",
+            f"{name}: cannot be read as {format_}: {shortened(one_line(error), 300)}",
             "Check that the file is complete and that the channel's ContentType is right.",
         ) from error
 

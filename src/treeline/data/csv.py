@@ -135,7 +135,8 @@ class _Csv:
         try:
             plan = self._plan(layout)
             # A swallowed rest of the file is text; as the last field it is seen if that is read.
-            self._stream.count_quotes = self.width - 1 not in plan.numbers
+            unread = len(layout.read) < self.width
+            self._stream.count_quotes = unread or self.width - 1 not in plan.numbers
             with (
                 _translated(self.name, self),
                 csv.open_csv(
@@ -165,7 +166,7 @@ class _Csv:
                     row += batch.num_rows
                     if batch.num_rows:
                         yield pa.RecordBatch.from_arrays(arrays, names)
-                self._check_end(row)
+                self._check_end(row, unread=unread)
         finally:
             with suppress(OSError, ValueError):
                 self._stream.close()
@@ -231,12 +232,17 @@ class _Csv:
                 "A row is the label and at least one feature, separated by commas, tabs, "
                 "semicolons, pipes or blanks (csv_delimiter says which).",
             )
-        delimiter = re.escape(self.delimiter)
-        if self.delimiter != " " and (
-            loose := re.search(rf'{delimiter}[ \t]+"[^\n]*', text[: min(len(text), _SAMPLE)])
-        ):
-            self._refuse_blank("near the beginning", loose[0][1:])
+        self._check_loose_quotes(text[:_SAMPLE])
         return first, len(text[:end].encode("utf-8", "surrogateescape"))
+
+    def _check_loose_quotes(self, text: str) -> None:
+        """Refuse a blank before a quote that opens a field; within quotes it is text like other."""
+        mark = re.escape(self.delimiter)
+        if self.delimiter == " " or not re.search(rf'{mark}[ \t]+"', text):
+            return
+        for fields, _ in dialect.records(text, self.delimiter, complete=True):
+            for loose in filter(re.compile(_BLANK_BEFORE_QUOTE).match, fields):
+                self._refuse_blank("near the beginning", loose)
 
     def _delimiter_word(self) -> str:
         return f"separated by {dialect.DELIMITERS.get(self.delimiter, repr(self.delimiter))}"
@@ -287,7 +293,8 @@ class _Csv:
             self._grow_sample()
             if len(rows := self._rows()) < 2 and not self._complete:
                 self._refuse_long_row()
-        return rows[1:]
+        # A pipe joins files, which may each begin with a byte order mark.
+        return [[row[0].removeprefix("\ufeff"), *row[1:]] for row in rows[1:]]
 
     def _grow_sample(self) -> None:
         size = max(_BLOCK, len(self._head))
@@ -321,6 +328,9 @@ class _Csv:
             return
         if getattr(source, "fifo", False):
             self._stream = _Stream(self._stream, self._without_repeated(header))
+            size = len(self._head)
+            self._head = self._stream.peek(size)
+            self._complete = self._complete or len(self._head) < size
         if self._reader.first is None and self._reader.header is None:
             self._reader.notes.append(
                 f"{self.name}: the first row is taken for a header: "
@@ -530,13 +540,19 @@ class _Csv:
                     self._refuse_text(position, i, text)
             raise
 
-    def _check_end(self, rows: int) -> None:
+    def _check_end(self, rows: int, *, unread: bool) -> None:
         if rows == 0:
             raise DataError(f"{self.name}: has no row", "Give a text file with one row a line.")
         if self._stream.ends_within_quotes(self.delimiter):
             raise DataError(
                 f"{self.name}: a quote that is opened near the end (row {rows}) is not closed",
                 "Close the quote; a quote inside a quoted field is written twice.",
+            )
+        if unread and self._stream.odd_quotes:
+            self._reader.count(
+                "file(s) have an odd number of quotes: one that is not closed, in a column that is "
+                "not read, would hide rows",
+                self.name,
             )
 
     def _column(self, position: int) -> str:
@@ -642,11 +658,16 @@ class _Stream(io.RawIOBase):
             self._last = self._last[1], data
         return data
 
+    @property
+    def odd_quotes(self) -> bool:
+        """Whether the number of quotes read is odd, where they are counted."""
+        return self._quotes % 2 == 1
+
     def ends_within_quotes(self, delimiter: str) -> bool:
         """Whether the last quoted field was not closed, as far as it can be seen at the end."""
         mark = re.escape(delimiter.encode())
         pattern = rb"(?:^|[\r\n]|" + mark + rb')"[^"]*+(?:""[^"]*+)*+\Z'
-        return self._quotes % 2 == 1 and re.search(pattern, b"".join(self._last)) is not None
+        return self.odd_quotes and re.search(pattern, b"".join(self._last)) is not None
 
     def close(self) -> None:
         """Close the stream below, too."""

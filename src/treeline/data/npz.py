@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from treeline.data.records import Floats, Records
-from treeline.errors import DataError, shortened
+from treeline.errors import DataError, one_line, shortened
 
 if TYPE_CHECKING:
     from treeline.data.source import Source
@@ -175,7 +175,7 @@ def _translated(name: str) -> Iterator[None]:
         tokenize.TokenError,
         RuntimeError,  # zipfile's word for an encrypted or unknown way of storing
     ) as error:
-        text = shortened(" ".join(str(error).split()), 300)
+        text = shortened(one_line(error), 300)
         raise DataError(
             f"{name}: cannot be read as npz: {text or type(error).__name__}",
             "Check that the file is complete and was written by numpy.savez.",

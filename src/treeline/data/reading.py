@@ -74,7 +74,9 @@ def read(
             f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not one row{noted}",
             "Check that the files are complete; csv_header=false if a CSV's only row is data.",
         )
-    return builder.finish(tuple(reader.notes), check)
+    found = builder.finish(tuple(reader.notes), check)
+    pa.default_memory_pool().release_unused()  # XGBoost needs it more now
+    return found
 
 
 class _Tables:

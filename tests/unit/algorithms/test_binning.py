@@ -219,6 +219,13 @@ def test_the_weight_of_a_query_is_that_of_its_rows() -> None:
     assert np.array_equal(data.get_weight(), weight)
 
 
+def test_weights_of_rows_without_a_query() -> None:
+    matrix = made(values(1), weight=float32(ROWS))
+    with pytest.raises(DataError, match="rows have weights and no query"):
+        to_dmatrix(matrix, Binning(True, True, MAX_BIN, 1), None)
+    assert to_dmatrix(made(values(1)), Binning(True, True, MAX_BIN, 1), None).num_row() == ROWS
+
+
 def test_a_query_has_to_be_together() -> None:
     group = QUERIES.copy()
     group[-1] = 0

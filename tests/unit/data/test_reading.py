@@ -295,7 +295,7 @@ def test_types_may_differ_where_the_numbers_do_not(tmp_path: Path) -> None:
 def test_files_and_not_one_row(tmp_path: Path) -> None:
     for name in "ab":
         put_parquet(tmp_path, name, y=pa.array([], pa.float64()), x=pa.array([], pa.float64()))
-    assert refused(tmp_path) == "Channel train: 2 file(s) and not one row"
+    assert refused(tmp_path).startswith("Channel train: 2 file(s) and not one row")
 
 
 def test_a_file_without_rows_among_others_is_nothing(tmp_path: Path) -> None:
