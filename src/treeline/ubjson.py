@@ -1,8 +1,8 @@
 """UBJSON, far enough to see that a file is whole: XGBoost crashes on one that was cut off.
 
 Of 96 lengths to which a small model was cut, 6 ended XGBoost 3.4.1 in a segmentation fault and
-2 kept it busy for more than 3 seconds (measured). Source: the UBJSON specification, draft 12, and the lengths of
-other types than ``U`` that XGBoost writes for counts and keys.
+2 kept it busy for more than 3 seconds (measured). Source: the UBJSON specification, draft 12;
+XGBoost writes counts and keys with lengths of any integer type.
 """
 
 from __future__ import annotations

@@ -276,6 +276,15 @@ def test_the_models_tell_data_apart(run: Runner, expected: Callable[[str], Outco
     assert [entry["rows"] for entry in first.data.values()] == [5000, 1000]
 
 
+@pytest.mark.parametrize("kind", ["complete", "texts"])
+@pytest.mark.parametrize("format_", [name for name, each in FORMATS.items() if each.header])
+def test_headers_of_files_that_a_fifo_joins(
+    run: Runner, expected: Callable[[str], Outcome], kind: str, format_: str
+) -> None:
+    assert run(kind, Way(format_, "plain", "Pipe", 5)) == expected(kind)
+    assert "repeated header line(s) left out" in run.printed
+
+
 def some_ways(kind: str) -> list[tuple[str, Way]]:
     """Every format that can say the table, each in one other way."""
     everything = list(ways(able(kind)))

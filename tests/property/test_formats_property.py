@@ -101,7 +101,6 @@ def is_text(text: str) -> bool:
         and csv_dialect.masquerade({text}) is None
         and not re.match(r"\d+:", text)
         and ("\n" not in text or text.count('"') % 2 == 0)
-        and not re.search(r'[,;|\t][ \t]+"', text)  # XXX
     )
 
 
@@ -194,7 +193,7 @@ def can_say(name: str, table: Table) -> bool:
 
 @checks(max_examples=60)
 @given(tables(), st.integers(0, 2**32 - 1))
-# @example(Table(["a", "b"], {"x": ['He said, "no"', "yes"]}), 0)
+@example(Table(["a", "b"], {"x": ['He said, "no"', "yes"]}), 0)
 @example(Table(np.zeros(2, np.float32), {"x": np.full(2, np.nan, np.float32)}), 0)
 def test_a_table_is_the_same_matrix_in_every_format(table: Table, seed: int) -> None:
     draw = random.Random(seed)
@@ -206,8 +205,6 @@ def test_a_table_is_the_same_matrix_in_every_format(table: Table, seed: int) -> 
         parts = table.parts(draw.choice([1, 3]))
         if mode == "Pipe" and not format_.joins:
             parts = [table]
-        if mode == "Pipe" and format_.header:
-            parts = [table]  # XXX
         if name == "libsvm" and not can_say(name, parts[0]):
             parts = [table]
         files = [COMPRESSIONS[compression](format_.write(part)) for part in parts]

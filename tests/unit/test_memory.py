@@ -307,8 +307,8 @@ def test_few_rows_of_many_columns_need_little() -> None:
     trees = Trees(missing=0)
     needed = memory.load_bytes(1000, 10_000, trees=trees)
     assert 1.0e9 < needed < 1.6e9
-    assert memory.choose(1000, 10_000, 1, 2 * GB, None, trees=trees).way == "memory"
-    assert memory.row_budget(10_000, 1, 2 * GB, trees=trees) > 1000
+    assert memory.choose(1000, 10_000, 1, 8 * GB, None, trees=trees).way == "memory"
+    assert memory.row_budget(10_000, 1, 8 * GB, trees=trees) > 1000
 
 
 def test_raw_values_that_do_not_fit_are_refused() -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MAGIC = b"ARROW1"
 _FEATHER_1 = b"FEA1"
 _WORD = 8
-_PIECE = 1 << 24  # bytes read at a time: a damaged length must not ask for more than there is
+_PIECE = 1 << 28  # bytes read at a time: a damaged length must not ask for more than there is
 
 
 class Reader:

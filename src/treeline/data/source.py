@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from treeline.errors import ChannelError, DataError, ResourceError
+from treeline.errors import ChannelError, DataError, ResourceError, one_line
 
 HEAD_SIZE = 4096  # bytes in which a format shows itself
 _BLOCK = 1 << 18
@@ -216,7 +216,7 @@ class _Decompressed(_Layer):
         try:
             n: int = self._stream.readinto(buffer)
         except self._errors as error:
-            what = _sentence(error)
+            what = one_line(error)
             cut = "Truncated" in what
             raise DataError(
                 f"{self._name}: the {self._compression} stream "
@@ -369,7 +369,7 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{name}: cannot be read: {error.strerror or _sentence(error)}",
+            f"{name}: cannot be read: {error.strerror or one_line(error)}",
             "Check that the file is still there and its permissions.",
         ) from error
 
@@ -383,7 +383,3 @@ def _check_unchanged(path: Path, name: str, before: os.stat_result) -> None:
                 f"{name}: changed while it was read (its {what} is not what it was)",
                 "Run the job again when nothing writes to its data.",
             )
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from treeline.data import arrow_types
 from treeline.data.arrow_types import Conversion
 from treeline.data.columns import Layout
-from treeline.errors import DataError, shortened
+from treeline.errors import DataError, ResourceError, shortened
 
 LABEL = pa.array([0.0, 1.0, 0.0], pa.float32())
 
@@ -308,14 +308,17 @@ def test_a_dictionary_that_is_damaged_is_no_matter_of_its_text() -> None:
         converted(column)
 
 
-def test_errors_that_are_no_fault_of_the_file_pass() -> None:
-    with pytest.raises(MemoryError), arrow_types.translated("a", "Parquet"):
-        raise pa.ArrowMemoryError("malloc of size 5 failed")
+def test_what_arrow_raises_names_the_file() -> None:
     with (
-        pytest.raises(DataError, match=r"a: cannot be read as Parquet: one two"),
+        pytest.raises(ResourceError, match=r"a: .* does not fit the memory: malloc of size 5"),
         arrow_types.translated("a", "Parquet"),
     ):
-        raise pa.ArrowInvalid("one\n  two")
+        raise pa.ArrowMemoryError("malloc of size 5 failed")
+    with (
+        pytest.raises(DataError, match=r"a: cannot be read as Parquet: one two .x0f"),
+        arrow_types.translated("a", "Parquet"),
+    ):
+        raise pa.ArrowInvalid("one\n  two \x0f")
 
 
 @pytest.mark.parametrize(
