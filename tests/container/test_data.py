@@ -192,7 +192,8 @@ TRAIN_TEST = ("train", "test")
 
 def engines(data: Path) -> Job:
     """Engines by number in the first column, their remaining cycles in the second."""
-    numbers = np.loadtxt(gzip.open(data / "cmapss/train_FD001.txt.gz", "rt"))
+    with gzip.open(data / "cmapss/train_FD001.txt.gz", "rt") as stream:
+        numbers = np.loadtxt(stream)
     unit, cycle = numbers[:, 0], numbers[:, 1]
     last = np.array([cycle[unit == u].max() for u in np.unique(unit)])
     table = np.column_stack([unit, last[unit.astype(int) - 1] - cycle, numbers[:, 1:]])
@@ -209,7 +210,7 @@ def engines(data: Path) -> Job:
             for channel, rows in lines.items()
         },
         {"objective": "reg:squarederror", "group_column": 0, "label_column": 1, "leakage": "fail"},
-        {"train": 13_890, "validation": 6_741},
+        {"train": 14_023, "validation": 6_608},
         25,
         {},
         (30.0, 60.0),
@@ -234,7 +235,7 @@ def _engines_as(name: str, content_type: str, data: Path) -> Job:
         content_type,
         {"train": {"part-0": FORMATS[name].write(_engine_table(data))}},
         {"objective": "reg:squarederror"},
-        {"train": 6_741},
+        {"train": 6_608},
         25,
         {},
         (20.0, 60.0),
@@ -321,7 +322,7 @@ def _gzip() -> bytes:
 PIPED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "csv": (_csv, "text/csv", "ends in the middle of a row"),
     "gzip": (_gzip, "text/csv", "the gzip stream ends early"),
-    "parquet": (_parquet, "application/x-parquet", "is not a whole Parquet file"),
+    "parquet": (_parquet, "application/x-parquet", "expected a footer and b'PAR1'; it is cut off"),
 }
 
 WRITER = """\
@@ -528,6 +529,19 @@ def test_a_job_that_cannot_fit_is_refused_with_the_numbers(tree: Tree) -> None:
     assert "instance with more memory" in remedy
     assert "[0]" not in container.log()
     assert not container.killed_for_memory()
+
+
+def test_a_job_killed_for_memory_names_the_limit(tree: Tree) -> None:
+    # exact works on raw values, 8 bytes and more each, and no estimate says beforehand how many.
+    lay_npz(tree, 1_000_000, 50, tree_method="exact")
+    container = Running(tree, *ALONE, "--memory", "250m")
+    assert container.wait() == 137, container.log()
+    cause, remedy = tree.failure.splitlines()[:2]
+    assert cause == (
+        "The job was killed for memory: it went over the container's memory limit of 250 MiB"
+    )
+    assert "instance with more memory" in remedy
+    assert container.killed_for_memory()
 
 
 SMALL = ("--read-only", "--tmpfs", "/tmp:size=8m")

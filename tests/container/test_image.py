@@ -165,18 +165,7 @@ def test_other_commands(job: Tree) -> None:
     assert json.loads(run(job, command=("treeline", "metrics", "validation:auc")).stdout)
 
 
-# --- memory, signals, the share of the machine -----------------------------------------------
-
-
-def test_a_job_killed_for_memory_names_the_limit(job: Tree) -> None:
-    rows = binary_rows(300_000, columns=30)
-    job.channel("train", rows)
-    container = Running(job, "--memory", "150m", "--network", "none")
-    assert container.wait() == 137
-    cause, remedy = job.failure.splitlines()[:2]
-    assert "killed for memory" in cause
-    assert "150 MiB" in cause
-    assert "instance with more memory" in remedy
+# --- signals, the share of the machine -----------------------------------------------
 
 
 def test_docker_stop_leaves_a_model_within_seconds(long_job: Tree) -> None:

@@ -191,7 +191,7 @@ def can_say(name: str, table: Table) -> bool:
     return name != "libsvm" or not np.isnan(table.matrix[:, -1]).all()
 
 
-@checks(max_examples=60)
+@checks(max_examples=100)
 @given(tables(), st.integers(0, 2**32 - 1))
 @example(Table(["a", "b"], {"x": ['He said, "no"', "yes"]}), 0)
 @example(Table(np.zeros(2, np.float32), {"x": np.full(2, np.nan, np.float32)}), 0)
@@ -306,7 +306,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return name, bytes(data)
 
 
-@checks(max_examples=400)
+@checks(max_examples=800)
 @given(damaged(), st.sampled_from(CONTENT_TYPES), st.integers(0, 9), st.sampled_from(MODES))
 def test_damaged_files_are_read_or_refused(
     file: tuple[str, bytes], other: str | None, odds: int, mode: str
@@ -315,7 +315,7 @@ def test_damaged_files_are_read_or_refused(
     outcome(data, FORMATS[name].content_type if odds else other, mode)
 
 
-@checks(max_examples=150)
+@checks(max_examples=300)
 @given(
     st.lists(SEQUENCES | st.text(max_size=9).map(str.encode), max_size=30).map(b"".join),
     st.sampled_from([b"", *(data[:12] for data in VALID.values())]),
@@ -333,7 +333,7 @@ WITH_AN_END = ("parquet", "arrow", "feather", "npz")
 CUT = [key for key in VALID if key[1] != "plain" or key[0].startswith(WITH_AN_END)]
 
 
-@checks(max_examples=250)
+@checks(max_examples=400)
 @given(
     st.sampled_from(CUT), st.floats(0, 1, exclude_max=True), st.booleans(), st.sampled_from(MODES)
 )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, BinaryIO, Never
+from typing import TYPE_CHECKING, Never
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from pyarrow import csv
 
 from treeline.data import csv_dialect as dialect
 from treeline.data.columns import column_name
+from treeline.data.csv_stream import LONGEST_READ, Stream
 from treeline.errors import DataError, TreelineError, shortened
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _SAMPLE = 1 << 16  # bytes looked at to find delimiter and header
 _FEWEST_LINES = 3  # in the sample, where the file has them
 _WIDEST = 32  # bytes of a number in full precision, and some
 _WIDE = 1000  # columns; for more, Arrow takes longer to begin than the sample takes to parse
-_LONGEST_ROW = 1 << 28  # Arrow's blocks are addressed with 32 bits
 _BOM = b"\xef\xbb\xbf"
 
 _CONVERSION = re.compile(
@@ -80,7 +80,7 @@ class Reader:
         Raises ``DataError`` for what is no table of at least two columns, or can be two.
         """
         with _translated(source.name):
-            stream = _Stream(getattr(source, "text_stream", source.stream)())
+            stream = Stream(getattr(source, "text_stream", source.stream)())
             try:
                 table = _Csv(self, source, stream)
             except BaseException:
@@ -102,7 +102,7 @@ class Reader:
 class _Csv:
     """One file, opened: its delimiter, names and width; ``batches`` reads it, once."""
 
-    def __init__(self, reader: Reader, source: Source, stream: _Stream) -> None:
+    def __init__(self, reader: Reader, source: Source, stream: Stream) -> None:
         self.name = source.name
         self.empty = False  # whether there is a header and nothing else
         self._reader = reader
@@ -111,7 +111,7 @@ class _Csv:
         self.delimiter = reader.delimiter or self._find_delimiter()
         self._stream = stream
         if self.delimiter == " ":
-            self._stream = _Stream(stream, dialect.collapsed)
+            self._stream = Stream(stream, dialect.collapsed)
             size = len(self._head)
             self._head = self._stream.peek(size)
             self._complete = self._complete or len(self._head) < size
@@ -173,7 +173,7 @@ class _Csv:
 
     # The beginning of the file.
 
-    def _sample(self, stream: _Stream) -> bytes:
+    def _sample(self, stream: Stream) -> bytes:
         size = _SAMPLE
         head = stream.peek(size)
         if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
@@ -186,11 +186,11 @@ class _Csv:
         while len(head) == size and head.strip(b"\r\n").count(b"\n") < _FEWEST_LINES:
             if not head.strip(b"\r\n"):
                 stream.drop(size)
-            elif size >= _LONGEST_ROW:
+            elif size >= LONGEST_READ:
                 if b"\n" in head.strip(b"\r\n"):
                     break
                 raise DataError(
-                    f"{self.name}: the first row is longer than {_LONGEST_ROW >> 20} MiB",
+                    f"{self.name}: the first row is longer than {LONGEST_READ >> 20} MiB",
                     "Give a text file with one row a line.",
                 )
             else:
@@ -327,7 +327,7 @@ class _Csv:
             self._reader.count("file(s) have a header and no row", self.name)
             return
         if getattr(source, "fifo", False):
-            self._stream = _Stream(self._stream, self._without_repeated(header))
+            self._stream = Stream(self._stream, self._without_repeated(header))
             size = len(self._head)
             self._head = self._stream.peek(size)
             self._complete = self._complete or len(self._head) < size
@@ -615,91 +615,6 @@ class _Plan:
         if position in self.spaced:
             return pa.string()
         return pa.dictionary(pa.int32(), pa.string())
-
-
-class _Stream(io.RawIOBase):
-    """A stream whose beginning can be looked at, and whose lines can be edited on the way.
-
-    ``edit`` gets whole lines. Reads return what was asked for except at the end, because a row
-    may span two of Arrow's blocks but not three.
-    """
-
-    def __init__(
-        self, inner: BinaryIO | _Stream, edit: Callable[[bytes], bytes] | None = None
-    ) -> None:
-        super().__init__()
-        self._inner = inner
-        self._edit = edit
-        self._ahead = b""
-        self._rest = b""  # the beginning of a line that is to be edited
-        self.count_quotes = False
-        self._quotes = 0
-        self._last = (b"", b"")
-
-    def readable(self) -> bool:
-        """Return True: there is nothing else to do with it."""
-        return True
-
-    def peek(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end, without consuming them."""
-        data = self._take(size)
-        self._ahead = data + self._ahead
-        return data
-
-    def drop(self, size: int) -> None:
-        """Leave out the next ``size`` bytes, which were looked at."""
-        self._ahead = self._ahead[size:]
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end."""
-        data = self._take(size if size >= 0 else _LONGEST_ROW)
-        if self.count_quotes and data:
-            self._quotes += data.count(b'"')
-            self._last = self._last[1], data
-        return data
-
-    @property
-    def odd_quotes(self) -> bool:
-        """Whether the number of quotes read is odd, where they are counted."""
-        return self._quotes % 2 == 1
-
-    def ends_within_quotes(self, delimiter: str) -> bool:
-        """Whether the last quoted field was not closed, as far as it can be seen at the end."""
-        mark = re.escape(delimiter.encode())
-        pattern = rb"(?:^|[\r\n]|" + mark + rb')"[^"]*+(?:""[^"]*+)*+\Z'
-        return self.odd_quotes and re.search(pattern, b"".join(self._last)) is not None
-
-    def close(self) -> None:
-        """Close the stream below, too."""
-        if not self.closed:
-            super().close()
-            self._inner.close()
-
-    def _take(self, size: int) -> bytes:
-        parts = [self._ahead] if self._ahead else []
-        have = len(self._ahead)
-        while have < size and (more := self._next(size - have)):
-            parts.append(more)
-            have += len(more)
-        data = b"".join(parts)
-        self._ahead = data[size:]
-        return data[:size]
-
-    def _next(self, size: int) -> bytes:
-        if self._edit is None:
-            return self._inner.read(size)
-        parts = [self._rest]
-        while True:
-            block = self._inner.read(max(size, _SAMPLE))
-            cut = block.rfind(b"\n") + 1
-            parts.append(block[:cut] if cut else block)
-            if cut == 0 and block:
-                continue
-            self._rest = block[cut:]
-            lines = self._edit(b"".join(parts))
-            if lines or not block:
-                return lines
-            parts = [self._rest]
 
 
 @contextmanager

@@ -550,7 +550,7 @@ def test_quotes_at_the_end_that_are_closed(text: bytes) -> None:
 
 
 def test_a_row_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv, "_LONGEST_ROW", 1000)
+    monkeypatch.setattr(csv, "LONGEST_READ", 1000)
     monkeypatch.setattr(csv, "_SAMPLE", 100)
     assert "longer than" in Channel().refused(b"1," * 6000).cause
 
