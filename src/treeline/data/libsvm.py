@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from treeline.data.records import Csr, Floats, Records
+from treeline.data.records import LARGEST_INDEX, Floats, Records, RepeatedIndexError, sparse
 from treeline.errors import DataError, shortened
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
-LARGEST_INDEX = 2**31 - 1
 
 _BLOCK = 1 << 19  # bytes read at a time; beyond that the arrays leave the cache (measured)
 _LONGEST_ROW = 1 << 28
@@ -130,39 +129,6 @@ class Reader:
                 f"built-in image takes them: {empty} all missing"
             )
         return notes
-
-
-class RepeatedIndexError(Exception):
-    """A row has a column twice: its 0-based ``row``, and the column's ``index``."""
-
-    def __init__(self, row: int, index: int) -> None:
-        super().__init__(f"row {row} has index {index} twice")
-        self.row = row
-        self.index = index
-
-
-def sparse(indptr: Ints, indices: Ints, values: Floats, width: int) -> Csr:
-    """Return rows whose entries stand in any order, with nan among them, as ``Csr``.
-
-    ``indices`` are within int32; raises ``RepeatedIndexError``.
-    """
-    if len(indices) > 1:
-        falls = indices[1:] <= indices[:-1]
-        firsts = indptr[1:-1]
-        falls[firsts[(firsts > 0) & (firsts < len(indices))] - 1] = False
-        if falls.any():
-            row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-            order = np.lexsort((indices, row))
-            indices, values, row = indices[order], values[order], row[order]
-            twice = (indices[1:] == indices[:-1]) & (row[1:] == row[:-1])
-            if twice.any():
-                at = int(twice.argmax())
-                raise RepeatedIndexError(int(row[at]), int(indices[at]))
-    there = ~np.isnan(values)
-    if not there.all():
-        indptr = np.concatenate(([0], np.cumsum(there)))[indptr]
-        indices, values = indices[there], values[there]
-    return Csr(indptr, indices.astype(np.int32), values, width)
 
 
 def _blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.data.libsvm import LARGEST_INDEX, RepeatedIndexError, sparse
-from treeline.data.records import Csr, Floats, Records
+from treeline.data.records import LARGEST_INDEX, Csr, Floats, Records, RepeatedIndexError, sparse
 from treeline.errors import DataError, shortened
 
 if TYPE_CHECKING:

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+LARGEST_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,36 @@ class Records:
     weight: Floats | None = None
     group: NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
+
+
+class RepeatedIndexError(Exception):
+    """A row has a column twice: its 0-based ``row``, and the column's ``index``."""
+
+    def __init__(self, row: int, index: int) -> None:
+        super().__init__(f"row {row} has index {index} twice")
+        self.row = row
+        self.index = index
+
+
+def sparse(indptr: Ints, indices: Ints, values: Floats, width: int) -> Csr:
+    """Return rows whose entries stand in any order, with nan among them, as ``Csr``.
+
+    ``indices`` are within int32; raises ``RepeatedIndexError``.
+    """
+    if len(indices) > 1:
+        falls = indices[1:] <= indices[:-1]
+        firsts = indptr[1:-1]
+        falls[firsts[(firsts > 0) & (firsts < len(indices))] - 1] = False
+        if falls.any():
+            row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+            order = np.lexsort((indices, row))
+            indices, values, row = indices[order], values[order], row[order]
+            twice = (indices[1:] == indices[:-1]) & (row[1:] == row[:-1])
+            if twice.any():
+                at = int(twice.argmax())
+                raise RepeatedIndexError(int(row[at]), int(indices[at]))
+    there = ~np.isnan(values)
+    if not there.all():
+        indptr = np.concatenate(([0], np.cumsum(there)))[indptr]
+        indices, values = indices[there], values[there]
+    return Csr(indptr, indices.astype(np.int32), values, width)
