@@ -142,7 +142,7 @@ def _death(number: int, for_memory: bool, limit: int | None) -> TreelineError:
         )
     return PlatformError(
         f"The training process crashed with {_name(number)} (signal {number}) in native code",
-        REPORT_IT,
+        f"{REPORT_IT} A damaged data file can be the cause: write it again.",
     )
 
 

@@ -165,7 +165,7 @@ def test_other_commands(job: Tree) -> None:
     assert json.loads(run(job, command=("treeline", "metrics", "validation:auc")).stdout)
 
 
-# --- signals, the share of the machine -----------------------------------------------
+# --- signals, the share of the machine -------------------------------------------------------
 
 
 def test_docker_stop_leaves_a_model_within_seconds(long_job: Tree) -> None:

@@ -61,7 +61,7 @@ POSITIVE = st.floats(2**-20, 2**20, width=32)
 # A byte order mark may be dropped at the beginning of a file.
 CHARACTERS = st.characters(
     exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"
-) | st.sampled_from(list(",;|\t\r\n\"' #:"))
+) | st.sampled_from(list(",;|\t\n\"' #:"))
 WORDS = st.sampled_from(
     [
         'a, "b"',
@@ -70,6 +70,7 @@ WORDS = st.sampled_from(
         'x"y',
         "'",
         "two\nlines",
+        "two\r\nlines",
         '"quoted"',
         "a  b",
         "a\tb",
@@ -284,11 +285,15 @@ SEQUENCES = st.binary(max_size=8) | st.sampled_from(
 def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     """A valid file with a few bytes changed, put in, taken out, or its end cut off."""
     name, compression = draw(st.sampled_from([*VALID]))
-    data = bytearray(VALID[name, draw(st.sampled_from(["plain", "plain", compression]))])
+    # pyarrow ends the process where a Parquet footer that can be read contradicts itself.
+    spared = name.startswith("parquet")
+    data = bytearray(VALID[name, "plain" if spared or draw(st.booleans()) else compression])
+    after = 28 + int.from_bytes(data[-8:-4], "little") if spared else 1
     for _ in range(draw(st.integers(1, 3))):
         # From either end, because many formats keep what matters there.
-        at = draw(st.integers(0, max(0, len(data) - 1)))
-        at = len(data) - 1 - at if data and draw(st.booleans()) else at
+        last = max(0, len(data) - after)
+        at = draw(st.integers(0, last))
+        at = last - at if draw(st.booleans()) else at
         match draw(st.sampled_from(["flip", "put", "over", "out", "cut", "twice"])):
             case "flip" if data:
                 data[at] ^= 1 << draw(st.integers(0, 7))
@@ -301,6 +306,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
                 del data[at : at + draw(st.integers(1, 20))]
             case "cut":
                 del data[at:]
+                after = 1
             case "twice":
                 data[at:at] = data[at : at + draw(st.integers(1, 300))]
     return name, bytes(data)

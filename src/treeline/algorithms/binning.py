@@ -52,18 +52,27 @@ def is_quantile(booster: Mapping[str, Any]) -> bool:
 
 
 def to_dmatrix(matrix: Matrix, binning: Binning, reference: xgb.DMatrix | None) -> xgb.DMatrix:
-    """Return ``matrix`` as XGBoost takes it; ``reference`` is the training data's, for its cuts."""
+    """Return ``matrix`` as XGBoost takes it; ``reference`` is the training data's, for its cuts.
+
+    The matrix lets go of its features. The label is handed over only once they are gone: XGBoost
+    copies it, and needs it no earlier.
+    """
     loaded, meta, types = library(), _Meta(matrix, binning.ranking), _feature_types(matrix)
     cuts = {"max_bin": binning.max_bin, "ref": reference} if binning.quantile else {}
+    features = matrix.take_features()
     made: xgb.DMatrix
-    if binning.disk is not None or (binning.quantile and is_spooled(matrix.features)):
-        slices = _slices(matrix, meta, binning.disk, types)
+    if binning.disk is not None or (binning.quantile and is_spooled(features)):
+        slices = _slices(features, meta, binning.disk, types)
         kind = loaded.QuantileDMatrix if binning.disk is None else loaded.ExtMemQuantileDMatrix
         made = kind(slices, nthread=binning.threads, **cuts)
     else:
-        rows = {**meta.rows(0, matrix.rows), "feature_types": types, "nthread": binning.threads}
+        rows = meta.rows(0, matrix.rows)
+        label = rows.pop("label", None)
         kind = loaded.QuantileDMatrix if binning.quantile else loaded.DMatrix
-        made = kind(_raw(matrix.features), **rows, **cuts)
+        made = kind(_raw(features), **rows, feature_types=types, nthread=binning.threads, **cuts)
+        del features
+        if label is not None:
+            made.set_label(label)
     return made
 
 
@@ -140,7 +149,7 @@ def _raw(features: Floats | Csr) -> Any:
     return csr_matrix((features.values, features.indices, features.indptr), shape=shape, copy=False)
 
 
-def _slices(matrix: Matrix, meta: _Meta, disk: Path | None, types: list[str] | None) -> Any:
+def _slices(features: Floats | Csr, meta: _Meta, disk: Path | None, types: list[str] | None) -> Any:
     xgb = library()
 
     class Slices(xgb.DataIter):  # type: ignore[name-defined, misc]
@@ -152,11 +161,11 @@ def _slices(matrix: Matrix, meta: _Meta, disk: Path | None, types: list[str] | N
             self._left: Iterator[tuple[int, int]] = iter(())
 
         def reset(self) -> None:
-            self._left = _bounds(matrix, meta.starts)
+            self._left = _bounds(features, meta.starts)
 
         def next(self, input_data: Any) -> bool:
             for first, last in self._left:
-                raw = _part(matrix.features, first, last)
+                raw = _part(features, first, last)
                 input_data(data=raw, feature_types=types, **meta.rows(first, last))
                 return True
             return False
@@ -164,12 +173,13 @@ def _slices(matrix: Matrix, meta: _Meta, disk: Path | None, types: list[str] | N
     return Slices()
 
 
-def _bounds(matrix: Matrix, starts: Any) -> Iterator[tuple[int, int]]:
+def _bounds(features: Floats | Csr, starts: Any) -> Iterator[tuple[int, int]]:
     """Yield slices of rows; a query is never divided."""
-    step = max(1, _SLICE_BYTES // (4 * matrix.schema.features))
+    rows, width = features.shape
+    step = max(1, _SLICE_BYTES // (4 * width))
     first = 0
-    while first < matrix.rows:
-        last = min(first + step, matrix.rows)
+    while first < rows:
+        last = min(first + step, rows)
         if starts is not None:
             last = int(starts[np.searchsorted(starts, last, side="left")])
         yield first, last

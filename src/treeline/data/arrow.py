@@ -95,6 +95,10 @@ class Table:
             if not rows:
                 note_no_rows(self._notes, self._name)
 
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
     def _stored(self, layout: Layout) -> Iterator[pa.RecordBatch]:
         columns = data_columns(self._piece.reader.schema, self._name, self._notes)
         wanted = [columns[i] for i in layout.read]

@@ -388,13 +388,16 @@ class Part:
 
     ``summary`` is this module's. ``origin`` tells where a row (0-based) stands, as in
     ``train/a.csv row 5``. ``hashes`` are the rows', made alike for all data sets: with or without
-    the label. ``groups`` are the ids of the groups, a row's each or once each.
+    the label; ``copies`` is what ``duplicates`` found in them, which is all that is needed of them
+    where nothing is compared with train. ``groups`` are the ids of the groups, a row's each or
+    once each.
     """
 
     summary: Mapping[str, Any]
     origin: Callable[[int], str]
     hashes: Hashes | None = None
     groups: Groups | None = None
+    copies: Duplicates | None = None
 
 
 @dataclass(frozen=True)
@@ -486,10 +489,11 @@ def _compared(
     within: list[Finding] = []
     leaks: list[Finding] = []
     content: dict[str, Any] = {}
-    ordered = copies = None
+    ordered, copies = None, train.copies
     if train.hashes is not None:
         ordered = np.sort(train.hashes)
-        copies = duplicates(train.hashes, ordered)
+        copies = copies or duplicates(train.hashes, ordered)
+    if copies is not None:
         content["train"] = {"duplicates": _duplicates_content(copies, train)}
         within += _duplicates_finding(copies, train)
     for role, part in parts.items():

@@ -128,7 +128,6 @@ class _Csv:
     def batches(self, layout: Layout) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order; see ``formats.Table``. Raises ``DataError`` for bad fields."""
         if self.empty:
-            self._stream.close()
             return
         columns = [f"f{i}" for i in range(self.width)]
         names = [layout.names[i] if layout.names else columns[i] for i in layout.read]
@@ -168,8 +167,12 @@ class _Csv:
                         yield pa.RecordBatch.from_arrays(arrays, names)
                 self._check_end(row, unread=unread)
         finally:
-            with suppress(OSError, ValueError):
-                self._stream.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the stream."""
+        with suppress(OSError, ValueError):
+            self._stream.close()
 
     # The beginning of the file.
 

@@ -114,7 +114,8 @@ def values(column: pa.Array, dtype: np.dtype[np.generic], fill: float) -> NDArra
     validity, data = column.buffers()
     if data is None:
         return np.full(len(column), fill, dtype)
-    numbers = np.frombuffer(data, dtype)[window]
+    # A buffer may end in the middle of a number that is not the column's.
+    numbers = np.frombuffer(data, dtype, window.stop)[window]
     if column.null_count:
         bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
         numbers = np.where(bits[window], numbers, np.asarray(fill, dtype))

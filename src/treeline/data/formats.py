@@ -46,6 +46,9 @@ class Table(Protocol):
         int32 to string. Those in ``layout.text`` are text, those in ``layout.number`` float32.
         """
 
+    def close(self) -> None:
+        """Close the file, whether it has been read or not."""
+
 
 class TableReader(Protocol):
     """What a module of a format with columns offers as ``Reader``; one is made per channel."""

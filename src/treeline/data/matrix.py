@@ -71,7 +71,17 @@ class Matrix:
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return len(self.hashes)
+        return self.stats.rows
+
+    def take_features(self) -> Floats | Csr:
+        """Return the features and let go of them: only whoever asked holds them now."""
+        features, self.features = self.features, np.empty((0, self.schema.features), np.float32)
+        return features
+
+    def take_hashes(self) -> NDArray[np.uint64]:
+        """Return the hashes and let go of them."""
+        hashes, self.hashes = self.hashes, np.empty(0, np.uint64)
+        return hashes
 
 
 @dataclass

@@ -104,6 +104,10 @@ class Table:
                     "Write the file again.",
                 )
 
+    def close(self) -> None:
+        """Close the file."""
+        self.opened.close()
+
     def _stored(self, piece: _Piece, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         whole = len(self._pieces) == 1
         file = self._file if whole else _Window(self._file, piece.start, piece.end)

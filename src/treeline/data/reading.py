@@ -7,6 +7,7 @@ a further copy. A second look at the rows, block by block, settles codes, counts
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -96,15 +97,15 @@ class _Tables:
     def read(self, reader: Any, check: Callable[[], None]) -> None:
         for source in self._dataset.checked():
             self._builder.start_file(source.name)
-            table = reader.open(source)
-            layout = self._layout(table, source)
-            inner = _without_last(layout, len(source.partition))
-            for batch in table.batches(inner):
-                arrays = dict(zip(inner.read, batch.columns, strict=True))
-                arrays |= self._partitions(source, layout, batch.num_rows)
-                self._settle(layout, arrays, source)
-                self._builder.add_columns(arrays, layout, batch.num_rows)
-                check()
+            with closing(reader.open(source)) as table:
+                layout = self._layout(table, source)
+                inner = _without_last(layout, len(source.partition))
+                for batch in table.batches(inner):
+                    arrays = dict(zip(inner.read, batch.columns, strict=True))
+                    arrays |= self._partitions(source, layout, batch.num_rows)
+                    self._settle(layout, arrays, source)
+                    self._builder.add_columns(arrays, layout, batch.num_rows)
+                    check()
 
     def _layout(self, table: Table, source: Source) -> Layout:
         keys = self._dataset.partition_names

@@ -36,6 +36,11 @@ class Csr:
         """The number of rows."""
         return len(self.indptr) - 1
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, as of an array."""
+        return self.rows, self.width
+
 
 @dataclass(frozen=True)
 class Records:

@@ -42,11 +42,13 @@ def made(features: Floats | Csr, seed: int = 0, **parts: Any) -> Matrix:
     arrays: Any = dict.fromkeys(("weight", "group", "lower", "upper", "margin"))
     arrays["label"] = label.astype(np.float32)
     schema = Schema(COLUMNS, categories=parts.pop("categories", {}))
+    stats = ColumnStats()
+    stats.update(features)
     return Matrix(
         features=features,
         group_names=(),
         schema=schema,
-        stats=ColumnStats(),
+        stats=stats,
         hashes=np.zeros(ROWS, np.uint64),
         fingerprint="",
         origin=origin,
@@ -188,7 +190,7 @@ def test_slices_never_divide_a_query(rows: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(binning, "_SLICE_BYTES", rows * 4 * COLUMNS)
     matrix = made(values(1), group=QUERIES, weight=float32(ROWS)[QUERIES])
     meta = binning._Meta(matrix, ranking=True)
-    bounds = [*binning._bounds(matrix, meta.starts)]
+    bounds = [*binning._bounds(matrix.features, meta.starts)]
     assert [first for first, _ in bounds] == [0, *(last for _, last in bounds[:-1])]
     assert bounds[-1][1] == ROWS
     sizes = group_sizes(matrix)
@@ -197,7 +199,7 @@ def test_slices_never_divide_a_query(rows: int, monkeypatch: pytest.MonkeyPatch)
         assert first == 0 or QUERIES[first] != QUERIES[first - 1]
         assert len(part["weight"]) == len(np.unique(part["qid"]))
         assert last - first <= rows + sizes.max()
-    plain = [*binning._bounds(matrix, None)]
+    plain = [*binning._bounds(matrix.features, None)]
     assert {last - first for first, last in plain[:-1]} <= {rows}
     assert plain[-1][1] == ROWS
 

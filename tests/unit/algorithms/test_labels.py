@@ -44,8 +44,11 @@ def matrix(label: list[float] | None, classes: tuple[str, ...] | None = None) ->
     origin.add("train/a.csv", 0)
     origin.add("train/b.csv", 5)
     rows = 1 if label is None else len(label)
+    features = np.zeros((rows, 1), np.float32)
+    stats = ColumnStats()
+    stats.update(features)
     return Matrix(
-        features=np.zeros((rows, 1), np.float32),
+        features=features,
         label=None if label is None else np.array(label, np.float32),
         weight=None,
         group=None,
@@ -54,7 +57,7 @@ def matrix(label: list[float] | None, classes: tuple[str, ...] | None = None) ->
         upper=None,
         margin=None,
         schema=Schema(1, classes=classes),
-        stats=ColumnStats(),
+        stats=stats,
         hashes=np.zeros(rows, np.uint64),
         fingerprint="",
         origin=origin,

@@ -141,3 +141,11 @@ def test_values_are_not_copied_where_nothing_is_null() -> None:
     column = pa.array([1.5, 2], pa.float32())
     found = values(column, np.dtype(np.float32), fill=np.nan)
     assert found.__array_interface__["data"][0] == column.buffers()[1].address
+
+
+def test_a_buffer_that_ends_in_the_middle_of_a_number() -> None:
+    """The format asks for enough bytes, not for a multiple of a number's."""
+    buffers = [None, pa.py_buffer(np.array([1, 2, 3], np.float32).tobytes() + b"\0")]
+    column = pa.Array.from_buffers(pa.float32(), 2, buffers, offset=1)
+    assert values(column, np.dtype(np.float32), np.nan).tolist() == [2, 3]
+    assert values(column[:0], np.dtype(np.float32), np.nan).tolist() == []
