@@ -23,14 +23,17 @@ def saved(form: str, categories: bool = False, **parameters: Any) -> bytes:
     return bytes(booster.save_raw(form))
 
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "trees": {},
     "classes": {"objective": "multi:softprob", "num_class": 3},
     "categories": {"categories": True},
-    "vectors": {"multi_strategy": "multi_output_tree", "objective": "multi:softprob"},
+    "vectors": {
+        "multi_strategy": "multi_output_tree",
+        "objective": "multi:softprob",
+        "num_class": 3,
+    },
     "quantiles": {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.9]},
 }
-MODELS["vectors"]["num_class"] = 3
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -41,7 +44,7 @@ def test_models_are_whole_and_their_beginnings_are_not(name: str) -> None:
     assert not [n for n in range(0, len(content), 7) if ubjson.is_whole(content[:n])]
 
 
-@pytest.mark.filterwarnings("default::UserWarning")  # gblinear is deprecated
+@pytest.mark.filterwarnings("ignore:.*gblinear:UserWarning")  # gblinear is deprecated
 def test_a_linear_model_is_whole() -> None:
     assert ubjson.is_whole(saved("ubj", booster="gblinear", max_depth=None))
 
