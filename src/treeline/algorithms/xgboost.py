@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.algorithms import binning
+from treeline.algorithms import binning, quick
 from treeline.algorithms.early_stopping import EarlyStopping
 from treeline.algorithms.library import library
 from treeline.data.matrix import Matrix
@@ -136,6 +136,7 @@ class _Training:
         self.printed = {name: asked for asked, name in config.computed_as.items()}
         self.truths: dict[str, computed.Truth] = {}
         self.matrices: dict[str, xgb.DMatrix] = {}
+        self.logloss: quick.TrainLogloss | None = None
         for role in data.roles:
             self._bin(role, data.load(role), compute, scratch)
         parameters: dict[str, Any] = {**config.booster, "nthread": compute.threads}
@@ -159,7 +160,7 @@ class _Training:
         end = self.start + self.config.num_round
         for index in range(self.start, end):
             self.booster.update(self.matrices["train"], index)
-            scores = self._score(self.booster, index, self.scored)
+            scores = self._score_round(index)
             on_round(index, scores)
             data, metric = self.config.followed(scores)
             if self.config.early_stopping_rounds:
@@ -186,12 +187,10 @@ class _Training:
         booster, last = self.booster, index
         if stopping is not None and stopping.best_round != index:
             booster, last = best.model(), stopping.best_round
-            # Measured on the model that is saved, not remembered from the round.
-            scores = self._score(booster, last, self.scored)
+        # Measured on the model that is saved, not remembered from the round.
+        scores = self._score(booster, last, self.matrices)
         if stopping is not None:  # as xgboost.callback.EarlyStopping leaves them
             booster.set_attr(best_iteration=str(last), best_score=str(stopping.best_score))
-        once = [role for role in self.matrices if role not in self.scored]
-        scores = {**scores, **(self._score(booster, last, once) if once else {})}
         return Fitted(
             booster=booster,
             last_round=last,
@@ -207,6 +206,9 @@ class _Training:
         matrix, booster = loaded.matrix, self.config.booster
         if self.computed:
             self.truths[role] = self._truth(matrix)
+        suits = quick.suits(self.config.objective, self.native, booster, matrix.label)
+        if role == "train" and suits and matrix.label is not None:
+            self.logloss = quick.TrainLogloss(matrix.label, matrix.weight)
         folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
         how = binning.Binning(
             quantile=binning.is_quantile(booster),
@@ -251,20 +253,41 @@ class _Training:
             raise AssertionError("a metric of ours for an objective without labels")
         return computed.Truth(matrix.label.astype(np.float64), weight, classes or 2)
 
+    def _score_round(self, index: int) -> dict[str, dict[str, float]]:
+        """Return the scores after a round, train's logloss the quick way if that is all of it."""
+        if self.logloss is None:
+            return self._score(self.booster, index, self.scored)
+        margin = self.booster.predict(self.matrices["train"], output_margin=True)
+        name = self.printed.get(self.logloss.name, self.logloss.name)
+        logloss = {name: self.logloss.of(margin)}
+        others = [role for role in self.scored if role != "train"]
+        scores = {"train": logloss, **self._native_scores(self.booster, index, others)}
+        return self._with_computed(scores, self.booster)
+
     def _score(
-        self, booster: xgb.Booster, index: int, roles: Sequence[str]
+        self, booster: xgb.Booster, index: int, roles: Iterable[str]
     ) -> dict[str, dict[str, float]]:
         """Return the scores of the data sets: XGBoost's metrics first, then ours."""
-        evals = [(self.matrices[role], role) for role in roles]
+        return self._with_computed(self._native_scores(booster, index, roles), booster)
+
+    def _native_scores(
+        self, booster: xgb.Booster, index: int, roles: Iterable[str]
+    ) -> dict[str, dict[str, float]]:
         scores: dict[str, dict[str, float]] = {role: {} for role in roles}
-        for part in booster.eval_set(evals, index).split("\t")[1:]:
+        evals = [(self.matrices[role], role) for role in scores]
+        for part in booster.eval_set(evals, index).split("\t")[1:] if evals else ():
             name, value = part.rsplit(":", 1)
             role, metric = name.split("-", 1)
             scores[role][self.printed.get(metric, metric)] = float(value)
+        return scores
+
+    def _with_computed(
+        self, scores: dict[str, dict[str, float]], booster: xgb.Booster
+    ) -> dict[str, dict[str, float]]:
         if self.computed:
-            for role in roles:
+            for role, found in scores.items():
                 prediction = booster.predict(self.matrices[role])
-                scores[role] |= computed.evaluate(
+                found |= computed.evaluate(
                     self.computed, self.config.objective, prediction, self.truths[role]
                 )
         return scores
