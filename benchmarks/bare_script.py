@@ -26,7 +26,7 @@ if sys.argv[1].endswith(".csv"):
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float32())),
     )
 else:
-    table = parquet.read_table(sys.argv[1])
+    table = parquet.ParquetFile(sys.argv[1]).read()
 label = table.column(0).to_numpy()
 features = np.column_stack([column.to_numpy() for column in table.columns[1:]])
 matrix = xgb.QuantileDMatrix(features, label=label)

@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,16 @@ def make_tree(root: Path, rows: int, columns: int, kind: str = "csv") -> Path:
     return root
 
 
+def make_tree_apart(root: Path, rows: int, columns: int, kind: str = "csv") -> Path:
+    """Do ``make_tree`` in a process of its own.
+
+    The peak memory of a child counts from what its parent held when it was started.
+    """
+    arguments = [str(root), str(rows), str(columns), kind]
+    subprocess.run([sys.executable, "-m", "benchmarks.jobs", *arguments], check=True)
+    return root
+
+
 def data_file(root: Path, kind: str) -> Path:
     """Return where ``make_tree`` puts the rows."""
     return root / "input" / "data" / "train" / f"rows.{kind}"
@@ -82,3 +93,7 @@ def median(costs: Sequence[Cost]) -> Cost:
         statistics.median(cost.wall for cost in costs),
         statistics.median(cost.peak for cost in costs),
     )
+
+
+if __name__ == "__main__":
+    make_tree(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

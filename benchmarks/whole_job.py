@@ -20,8 +20,8 @@ from pathlib import Path
 SIZES = {
     "CSV 20,000 x 24": (20_000, 24, "csv", 9, 4),
     "CSV 1,000,000 x 13": (1_000_000, 13, "csv", 5, 4),
-    "CSV 5,000,000 x 13": (5_000_000, 13, "csv", 3, 2),
-    "Parquet 5,000,000 x 13": (5_000_000, 13, "parquet", 3, 2),
+    "CSV 5,000,000 x 13": (5_000_000, 13, "csv", 2, 2),
+    "Parquet 5,000,000 x 13": (5_000_000, 13, "parquet", 2, 2),
 }
 BARE = {
     "bare script": [],
@@ -52,12 +52,12 @@ def main() -> None:
 
 
 def _measure(folder: Path, runs: int | None, only: str | None) -> None:
-    from benchmarks.jobs import Cost, data_file, make_tree, measure, median
+    from benchmarks.jobs import Cost, data_file, make_tree_apart, measure, median
 
     for name, (rows, columns, kind, usual, scripts) in SIZES.items():
         if only and only not in name:
             continue
-        tree = make_tree(folder / name.replace(" ", ""), rows, columns, kind)
+        tree = make_tree_apart(folder / name.replace(" ", ""), rows, columns, kind)
         file = data_file(tree, kind)
         ours = {**os.environ, "SAGEMAKER_BASE_DIR": str(tree)}
         ours.pop("PYTHONPATH")

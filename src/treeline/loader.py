@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from treeline.algorithms.labels import Classes
     from treeline.data.channel import Dataset
     from treeline.data.matrix import Matrix, Schema
-    from treeline.data.rowhash import Hashes
     from treeline.hyperparameters import Config
     from treeline.stopping import StopRequest
 
@@ -85,7 +84,7 @@ class Loader:
             check=self._stop.check,
         )
         for note in found.notes:
-            self._voice.line(f"{role}: {note}")
+            self._voice.line(note if note.startswith(f"{role}/") else f"{role}: {note}")
         if self.schema is not None:  # that of train, or of an earlier model for train itself
             matrix.check_same_features(self.schema, found, role)
         config = self._config
@@ -135,6 +134,7 @@ class Loader:
             missing=missing,
             max_depth=int(booster.get("max_depth", 6)),
             max_leaves=int(booster.get("max_leaves", 0)),
+            max_cached_hist_node=int(booster.get("max_cached_hist_node", 1 << 16)),
         )
 
     def _check(self, found: Matrix, role: str) -> None:
@@ -248,16 +248,13 @@ class Loader:
             found.stats, found.label, task, schema.feature_names, names, found.weight
         )
         compared = self._config.data.leakage != "ignore"
-        hashes: Hashes | None = None
-        copies = None
-        if compared and len(self.roles) == 1:  # nothing to compare them with: 8 bytes a row less
-            copies = audit.duplicates(found.take_hashes())
-        elif compared:
-            hashes = found.take_hashes()
+        hashes = found.take_hashes()
+        alone = len(self.roles) == 1  # nothing to compare them with: 8 bytes a row less
+        copies = audit.duplicates(hashes) if compared and alone else None
         return audit.Part(
             summary=summary,
             origin=found.origin.of,
-            hashes=hashes,
+            hashes=hashes if compared and not alone else None,
             copies=copies,
             # Only ids that the job named are worth comparing: qid often counts from 1 in each file.
             groups=found.group_names if compared and self._config.data.group_column else None,
