@@ -9,7 +9,7 @@ REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 ENGINE = $(shell docker info >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format image test-image docs lock bench bench-waiting clean
+.PHONY: help setup train test lint format image test-image docs lock bench bench-reading bench-scale bench-waiting clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -62,9 +62,16 @@ lock: ## pin the dependencies anew (scripts/lock --upgrade renews them)
 bench: setup image ## measure what the README says about speed (minutes)
 	@$(BIN)/python -m benchmarks.whole_job --image $(IMAGE)
 
+bench-reading: setup ## measure reading RecordIO and the bounds of memory (minutes)
+	@$(BIN)/python -m benchmarks.recordio
+	@$(BIN)/python -m benchmarks.memory_model
+
+bench-scale: setup image ## train on 63 million rows, also in 4.5 GB (half an hour)
+	@$(BIN)/python -m benchmarks.scale build/flights --image $(IMAGE)
+
 bench-waiting: setup ## measure how waiting threads should wait (minutes)
 	@$(BIN)/python -m benchmarks.wait_policy
 	@$(BIN)/python -m benchmarks.wait_policy --rows 1000000 --columns 13 --runs 3
 
 clean: ## remove everything that was made here
-	@rm -rf $(VENV) $(TREE) .mypy_cache .ruff_cache .pytest_cache .hypothesis build src/*.egg-info
+	@rm -rf $(VENV) $(TREE) build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
