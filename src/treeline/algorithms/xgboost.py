@@ -206,9 +206,9 @@ class _Training:
         matrix, booster = loaded.matrix, self.config.booster
         if self.computed:
             self.truths[role] = self._truth(matrix)
-        suits = quick.suits(self.config.objective, self.native, booster, matrix.label)
-        if role == "train" and suits and matrix.label is not None:
-            self.logloss = quick.TrainLogloss(matrix.label, matrix.weight)
+        label = matrix.label if role == "train" else None  # not looked at where it is not used
+        if label is not None and quick.suits(self.config.objective, self.native, booster, label):
+            self.logloss = quick.TrainLogloss(label, matrix.weight)
         folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
         how = binning.Binning(
             quantile=binning.is_quantile(booster),

@@ -124,7 +124,7 @@ class _Tables:
         number = frozenset(arrays) - text
         settled = replace(layout, text=frozenset(text), number=number)
         self._first, self._origin, self._settled = settled, source.name, True
-        self._builder.layout, self._builder.origin_name = settled, source.name
+        self._builder.layout = settled
 
     def _partitions(self, source: Source, layout: Layout, rows: int) -> dict[int, pa.Array]:
         """Return the columns that the names of the folders give, the last ones of ``layout``."""
@@ -224,7 +224,6 @@ class _Builder:
     def __init__(self, schema: Schema | None, limits: Limits) -> None:
         self.rows = 0
         self.layout: Layout | None = None
-        self.origin_name = ""
         self._known = schema
         self._limits = limits
         self._origin = Origin()
