@@ -17,7 +17,7 @@ from treeline.compute import Cgroup, Compute
 from treeline.console import Console
 from treeline.data import channel
 from treeline.data.channel import Dataset, Inputs
-from treeline.errors import ChannelError, HyperparameterError, PlatformError
+from treeline.errors import ChannelError, PlatformError
 from treeline.hyperparameters import Config
 from treeline.metrics import names
 from treeline.metrics.log import MetricLog, Scores, number
@@ -38,7 +38,6 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     import. Raises a ``TreelineError``, or ``Stopped`` if asked to stop with nothing to keep.
     """
     config = hyperparameters.parse(job.hyperparameters)
-    check_supported(config)
     inputs = channel.resolve(job.channels, config.data, stop.check)
     check_together(config, inputs.datasets)
     check_one_host(job)
@@ -168,16 +167,6 @@ def _algorithm() -> ModuleType:
     from treeline.algorithms import xgboost
 
     return xgboost
-
-
-def check_supported(config: Config) -> None:
-    """Refuse what the built-in image's users may ask for and this version cannot do yet."""
-    if config.kfold is not None:
-        raise HyperparameterError(
-            f"Hyperparameter _kfold: found {config.given['_kfold']!r}, which this version does not "
-            "support yet",
-            "Leave it out; nothing was trained.",
-        )
 
 
 def check_together(config: Config, datasets: Mapping[str, Dataset]) -> None:

@@ -10,11 +10,12 @@ from treeline.hyperparameters.kinds import DELIMITERS, Kind, RejectedError, Valu
 from treeline.hyperparameters.rules import Asked, Problem, advice, problems, unused
 from treeline.hyperparameters.table import ALIASES, TABLE
 from treeline.metrics.log import FINAL_SCORE
-from treeline.metrics.names import TWEEDIE_POWER, Metric, lookup
+from treeline.metrics.names import METRICS, TWEEDIE_POWER, Metric, lookup
 
 # Frameworks of the platform's SDK send these to every job; they are not ours.
 _FRAMEWORK_PREFIX = "sagemaker_"
 _TUNER = "_tuning_objective_metric"
+_FOLLOWED = "objective_metric"  # the same wish in a person's hand
 _DATA = ("train", "validation")
 _SWITCHED = {"true": True, "false": False}
 
@@ -32,6 +33,7 @@ class DataOptions:
     label_column: str | None = None
     weight_column: str | None = None
     group_column: str | None = None
+    time_column: str | None = None
     label_lower_bound_column: str | None = None
     label_upper_bound_column: str | None = None
     base_margin_column: tuple[str, ...] = ()
@@ -41,15 +43,53 @@ class DataOptions:
     csv_header: bool | None = None
     csv_delimiter: str | None = None  # one of , tab ; | or a blank for runs of blanks
     missing_values: tuple[str, ...] | None = None
+    missing_label: str = "fail"  # or drop
     hive_partitions: bool = False
     leakage: str = "warn"  # warn, fail or ignore
     external_memory: bool | None = None  # None: when the data would not fit the memory
 
 
 @dataclass(frozen=True)
+class Folds:
+    """How to cross-validate: ``repeats`` times ``folds`` models, each scored on unseen rows.
+
+    ``strategy`` is auto, kfold, stratified, group, stratified_group, time_series or shuffle.
+    ``pooled`` is whether validation rows are divided too, as the built-in image's ``_kfold``
+    does; otherwise they are a hold-out of the final model.
+    """
+
+    folds: int
+    repeats: int
+    strategy: str
+    refit: bool
+    keep_models: bool
+    pooled: bool
+
+
+@dataclass(frozen=True)
+class Forest:
+    """What a random forest is made of; None stands for the engine's own default.
+
+    ``max_features`` is sqrt, log2, a share of the columns (float) or how many (int).
+    """
+
+    n_estimators: int = 100
+    engine: str = "sklearn"
+    max_features: str | float | int | None = None
+    n_bins: int | None = None
+    bootstrap: bool = True
+    min_samples_split: int = 2
+    min_samples_leaf: int = 1
+    criterion: str | None = None
+    max_depth: int | None = None
+    max_leaves: int | None = None
+
+
+@dataclass(frozen=True)
 class Config:
     """What the job was asked to do."""
 
+    algorithm: str
     num_round: int
     objective: str
     num_class: int | None
@@ -69,8 +109,8 @@ class Config:
     nthread: int | None
     compute: str
     device: str | None
-    kfold: int | None
-    num_cv_round: int
+    cv: Folds | None
+    forest: Forest
     # The params of xgboost.train, without what Treeline decides: metrics, threads, device.
     booster: Mapping[str, int | float | str]
     given: Mapping[str, str]
@@ -93,10 +133,12 @@ def parse(values: Mapping[str, str]) -> Config:
     given = _canonical(values, found)
     parsed = _parsed(given, found)
     replaced = {name: _without_old(name, value, warnings) for name, value in parsed.items()}
+    if "_kfold" in replaced:  # the same number under a name that says more
+        replaced.setdefault("cv_folds", replaced["_kfold"])
     broken = frozenset(given).difference(parsed)
-    tuned = _tuned(replaced, warnings)
-    asked = Asked(replaced, broken, _metrics(replaced, tuned), tuned)
-    found += [*_missing(given), *problems(asked)]
+    source, tuned = _tuned(replaced, found, warnings)
+    asked = Asked(replaced, broken, _metrics(replaced, source, tuned), tuned)
+    found += problems(asked)
     if found:
         raise _error(found)
     warnings += [f"{name} {TABLE[name].dead}" for name in parsed if TABLE[name].dead]
@@ -139,14 +181,6 @@ def _parsed(given: Mapping[str, str], found: list[Problem]) -> dict[str, Value]:
     return parsed
 
 
-def _missing(given: Mapping[str, str]) -> list[Problem]:
-    return [
-        Problem(name, None, parameter.kind.allowed, "required")
-        for name, parameter in TABLE.items()
-        if parameter.required and name not in given
-    ]
-
-
 def _without_old(name: str, value: Value, warnings: list[str]) -> Value:
     """Return ``value`` with what is old in it replaced, or dropped from a list."""
     old = TABLE[name].old or {}
@@ -158,32 +192,47 @@ def _without_old(name: str, value: Value, warnings: list[str]) -> Value:
     return old[value].new if isinstance(value, str) and value in old else value
 
 
-def _tuned(values: Mapping[str, Value], warnings: list[str]) -> Metric | None:
-    """Return the tuner's metric; one that only its own expression knows is left to it."""
+def _tuned(
+    values: Mapping[str, Value], found: list[Problem], warnings: list[str]
+) -> tuple[str, Metric | None]:
+    """Return the metric to follow and who asked for it: the tuner, or else the user.
+
+    What only the tuner's own expression knows is left to it; a user's word has to be a metric.
+    """
+    metrics = {name: _metric(_named(values, name)[1], values) for name in (_TUNER, _FOLLOWED)}
+    tuner, followed = metrics.values()
     text = str(values.get(_TUNER, ""))
-    metric = _metric(_tuner(values)[1], values)
-    if text and text != FINAL_SCORE and metric is None:
+    if text and text != FINAL_SCORE and tuner is None:
         warnings.append(
             f"{_TUNER}: {text!r} is no metric of Treeline, so only the tuner can find it in the log"
         )
-    return metric
+    if _FOLLOWED in values:
+        asked = str(values[_FOLLOWED])
+        if followed is None:
+            hint = nearest(_named(values, _FOLLOWED)[1], list(METRICS))
+            found.append(Problem(_FOLLOWED, asked, "a metric, such as auc or validation:auc", hint))
+        elif tuner is not None and _named(values, _TUNER) != _named(values, _FOLLOWED):
+            found.append(Problem(_FOLLOWED, asked, f"{text}, which the tuner reads, or nothing"))
+    return (_TUNER, tuner) if tuner is not None else (_FOLLOWED, followed)
 
 
-def _metrics(values: Mapping[str, Value], tuned: Metric | None) -> tuple[tuple[str, Metric], ...]:
-    """Return the metrics in the order asked for, the tuner's last, none twice."""
+def _metrics(
+    values: Mapping[str, Value], source: str, tuned: Metric | None
+) -> tuple[tuple[str, Metric], ...]:
+    """Return the metrics in the order asked for, the one to follow last, none twice."""
     metrics: dict[str, tuple[str, Metric]] = {}
     for name in _eval_metrics(values):
         metric = _metric(name, values)
         if metric is not None:
             metrics.setdefault(metric.name, ("eval_metric", metric))
     if tuned is not None:
-        metrics.setdefault(tuned.name, (_TUNER, tuned))
+        metrics.setdefault(tuned.name, (source, tuned))
     return tuple(metrics.values())
 
 
 def _spellings(values: Mapping[str, Value]) -> dict[str, str]:
     """Return how each metric was spelled; where it was twice, the tuner's spelling wins."""
-    names = (*_eval_metrics(values), _tuner(values)[1])
+    names = (*_eval_metrics(values), _named(values, _FOLLOWED)[1], _named(values, _TUNER)[1])
     found = ((_metric(name, values), name) for name in names)
     return {metric.name: name for metric, name in found if metric is not None}
 
@@ -193,10 +242,11 @@ def _eval_metrics(values: Mapping[str, Value]) -> tuple[str, ...]:
     return tuple(map(str, asked)) if isinstance(asked, tuple) else ()
 
 
-def _tuner(values: Mapping[str, Value]) -> tuple[str | None, str]:
-    """Return the data set and the metric the tuner named; None where it named no data set."""
-    data, colon, metric = str(values.get(_TUNER, "")).partition(":")
-    return (data, metric) if colon and data in _DATA else (None, str(values.get(_TUNER, "")))
+def _named(values: Mapping[str, Value], source: str) -> tuple[str | None, str]:
+    """Return the data set and the metric that ``source`` names; None where it names no data set."""
+    text = str(values.get(source, ""))
+    data, colon, metric = text.partition(":")
+    return (data, metric) if colon and data in _DATA else (None, text)
 
 
 def _metric(name: str, values: Mapping[str, Value]) -> Metric | None:
@@ -209,13 +259,14 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
     metrics = tuple(spelled[metric.name] for _, metric in asked.metrics)
     last = metrics[-1] if metrics else None
     return Config(
+        algorithm=str(asked.get("algorithm")),
         num_round=_whole(asked, "num_round") or 1,
         objective=asked.objective,
         num_class=_whole(asked, "num_class"),
         eval_metrics=metrics,
         computed_as={spelled[metric.name]: metric.name for _, metric in asked.metrics},
         objective_metric=spelled[asked.tuned.name] if asked.tuned else last,
-        objective_data=_tuner(asked.values)[0],
+        objective_data=_named(asked.values, _TUNER)[0] or _named(asked.values, _FOLLOWED)[0],
         early_stopping_rounds=_whole(asked, "early_stopping_rounds"),
         data=_data(asked),
         save_model_on_termination=bool(asked.get("save_model_on_termination")),
@@ -223,8 +274,8 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
         nthread=_whole(asked, "nthread"),
         compute=asked.compute,
         device=_word(asked, "device"),
-        kfold=_whole(asked, "_kfold"),
-        num_cv_round=_whole(asked, "_num_cv_round") or 1,
+        cv=_folds(asked),
+        forest=_forest(asked),
         booster=_booster(asked),
         given=given,
         warnings=tuple(warnings),
@@ -237,6 +288,7 @@ def _data(asked: Asked) -> DataOptions:
         label_column=_word(asked, "label_column"),
         weight_column=_word(asked, "weight_column"),
         group_column=_word(asked, "group_column"),
+        time_column=_word(asked, "time_column"),
         label_lower_bound_column=_word(asked, "label_lower_bound_column"),
         label_upper_bound_column=_word(asked, "label_upper_bound_column"),
         base_margin_column=_words(asked, "base_margin_column"),
@@ -246,10 +298,47 @@ def _data(asked: Asked) -> DataOptions:
         csv_header=_SWITCHED.get(str(asked.get("csv_header"))),
         csv_delimiter=DELIMITERS.get(str(asked.get("csv_delimiter"))),
         missing_values=None if missing is None else _words(asked, "missing_values"),
+        missing_label=str(asked.get("missing_label")),
         hive_partitions=bool(asked.get("hive_partitions")),
         leakage=str(asked.get("leakage")),
         external_memory=_SWITCHED.get(str(asked.get("external_memory"))),
     )
+
+
+def _folds(asked: Asked) -> Folds | None:
+    folds = _whole(asked, "cv_folds")
+    if folds is None:
+        return None
+    pooled = asked.get("_kfold") is not None
+    return Folds(
+        folds=folds,
+        repeats=_whole(asked, "cv_repeats") or 1,
+        strategy=str(asked.get("cv_strategy")),
+        refit=bool(asked.get("refit")),
+        keep_models=bool(asked.get("keep_fold_models")) or pooled,
+        pooled=pooled,
+    )
+
+
+def _forest(asked: Asked) -> Forest:
+    features = asked.get("max_features")
+    return Forest(
+        n_estimators=_whole(asked, "n_estimators") or 100,
+        engine=str(asked.get("forest_engine")),
+        max_features=None if isinstance(features, tuple) else features,
+        n_bins=_whole(asked, "n_bins"),
+        bootstrap=bool(asked.get("bootstrap")),
+        min_samples_split=_whole(asked, "min_samples_split") or 2,
+        min_samples_leaf=_whole(asked, "min_samples_leaf") or 1,
+        criterion=_word(asked, "criterion"),
+        max_depth=_given_whole(asked, "max_depth"),
+        max_leaves=_given_whole(asked, "max_leaves"),
+    )
+
+
+def _given_whole(asked: Asked, name: str) -> int | None:
+    """Return a number that was given, None where boosting's default would stand for it."""
+    return _whole(asked, name) if name in asked.values else None
 
 
 def _word(asked: Asked, name: str) -> str | None:

@@ -277,6 +277,20 @@ class Columns(Texts):
     """Several columns, each as in ``Column``."""
 
 
+class MaxFeatures(Kind):
+    """sqrt, log2, a share of the columns, or how many: 1.0 is all of them, 1 is one."""
+
+    def parse(self, text: str) -> Value:
+        """Return the word, the share as float, or the number of columns as int."""
+        plain = unquoted(text)
+        if plain in ("sqrt", "log2"):
+            return plain
+        if plain.isascii() and plain.isdigit():
+            return Integer("[1, +inf)").parse(plain)
+        share = Continuous("(0, 1]")
+        return share.parse(plain)
+
+
 class Delimiter(Kind):
     """auto, the name of a delimiter, or the character itself, quoted or not."""
 

@@ -15,11 +15,11 @@ _INTRODUCTION = """\
 
 Generated from `src/treeline/hyperparameters/table.py`; edit the table, not this page.
 
-Only `num_round` is required. Values are text, as SageMaker sends them: spaces around a value and
-one pair of JSON quotes are ignored, lists are separated by commas, and whole numbers are written
-without a point or an exponent. `nan` and infinities are refused. Names and ranges are those of the
-built-in XGBoost image, plus what XGBoost 3.4.1 adds. Names that start with `sagemaker_` belong to
-the SDK and are ignored.
+Boosting needs `num_round`; nothing else is required. Values are text, as SageMaker sends them:
+spaces around a value and one pair of JSON quotes are ignored, lists are separated by commas, and
+whole numbers are written without a point or an exponent. `nan` and infinities are refused. Names
+and ranges are those of the built-in XGBoost image, plus what XGBoost 3.4.1 adds. Names that start
+with `sagemaker_` belong to the SDK and are ignored.
 
 A wrong value, an unknown name, or two values that contradict each other stop the job before any
 data is read, and all such mistakes are reported together. A value that would have no effect, such
@@ -56,8 +56,8 @@ without any hit as 0. `error@0.7` moves the threshold. `tweedie-nloglik` alone i
 
 
 def spec() -> list[dict[str, object]]:
-    """Return SupportedHyperParameters as CreateAlgorithm takes them."""
-    return [_specification(parameter) for parameter in TABLE.values()]
+    """Return SupportedHyperParameters as CreateAlgorithm takes them, but for the dead ones."""
+    return [_specification(each) for each in TABLE.values() if not each.dead]
 
 
 def document() -> str:
@@ -72,7 +72,7 @@ def _specification(parameter: Parameter) -> dict[str, object]:
         "Description": _help(parameter),
         **parameter.kind.publish(),
         "IsTunable": parameter.tunable is not None,
-        "IsRequired": parameter.required,
+        "IsRequired": False,
     }
     return entry if parameter.default is None else {**entry, "DefaultValue": parameter.default}
 
@@ -96,7 +96,7 @@ def _row(parameter: Parameter) -> tuple[str, ...]:
         "<br>".join(names),
         str(parameter.kind.publish()["Type"]),
         f"`{parameter.kind.allowed}`",
-        "**required**" if parameter.required else parameter.default or "none",
+        parameter.default or "none",
         f"[{low}, {high}]" if parameter.tunable else "",
         parameter.help + needs,
     )

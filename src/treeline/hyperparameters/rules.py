@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from treeline.hyperparameters.kinds import Column, Columns, Value, within
-from treeline.hyperparameters.table import DROPOUT, TABLE
+from treeline.hyperparameters.table import BOOSTING, DROPOUT, SHARED, TABLE
 from treeline.metrics.names import (
     AFT,
+    BINARY,
     EXPECTILE,
     MULTICLASS,
     OBJECTIVES,
     QUANTILE,
+    RANKING,
     Metric,
     alternatives,
 )
@@ -312,7 +314,52 @@ def _on_disk(asked: Asked) -> Iterator[Problem]:
         yield asked.problem("external_memory", allowed, "only hist reads bins from disk")
 
 
+def _rounds(asked: Asked) -> Iterator[Problem]:
+    if asked.get("algorithm") == "xgboost" and asked.get("num_round") is None:
+        yield asked.problem("num_round", TABLE["num_round"].kind.allowed, "required")
+
+
+def _ordered(asked: Asked) -> Iterator[Problem]:
+    if asked.get("time_column") is not None and asked.get("cv_strategy") != "time_series":
+        yield asked.problem("time_column", "nothing without cv_strategy=time_series")
+
+
+def _folded(asked: Asked) -> Iterator[Problem]:
+    folds, strategy = asked.get("cv_folds"), str(asked.get("cv_strategy"))
+    if folds is None:
+        return
+    if asked.get("_kfold") not in (None, folds):
+        hint = "they are two names of one thing, but for what happens to the validation channel"
+        yield asked.problem("cv_folds", f"_kfold={asked.get('_kfold')}, or leave one out", hint)
+    if folds == 1 and strategy not in ("auto", "shuffle"):
+        hint = "one fold is one random split: cv_strategy=shuffle"
+        yield asked.problem("cv_folds", f"[2, +inf) with cv_strategy={strategy}", hint)
+    if strategy == "time_series":
+        if asked.get("time_column") is None:
+            yield asked.problem("time_column", TABLE["time_column"].kind.allowed, "required by it")
+        if asked.get("cv_repeats") != 1:
+            yield asked.problem("cv_repeats", "1 with cv_strategy=time_series, which draws nothing")
+    if strategy.endswith("group") and asked.get("group_column") is None and asked.task != RANKING:
+        yield asked.problem("group_column", TABLE["group_column"].kind.allowed, f"{strategy} folds")
+    if strategy.startswith("stratified") and asked.task not in (BINARY, MULTICLASS):
+        yield asked.problem("cv_strategy", "a strategy for numbers: kfold, group, time_series")
+    if asked.task == RANKING and strategy not in ("auto", "group"):
+        hint = "the rows of a query stay together"
+        yield asked.problem("cv_strategy", f"group with objective={asked.objective}", hint)
+
+
+def _fold_models(asked: Asked) -> Iterator[Problem]:
+    if asked.get("cv_folds") is None or asked.get("refit"):
+        return
+    if not asked.get("keep_fold_models") and asked.get("_kfold") is None:
+        yield asked.problem("refit", "true, or keep_fold_models=true", "else there is no model")
+
+
 RULES: tuple[Rule, ...] = (
+    _rounds,
+    _ordered,
+    _folded,
+    _fold_models,
     _classes,
     _alphas,
     _metrics_suit,
@@ -349,7 +396,12 @@ def unused(asked: Asked) -> Mapping[str, str]:
     model's configuration.
     """
     found: dict[str, str] = {}
+    forest = asked.get("algorithm") == "random_forest"
     for name in asked.values:
+        if forest and (TABLE[name].group in BOOSTING or name == "num_round"):
+            if name not in SHARED:
+                found[name] = "algorithm=xgboost"
+            continue
         for need in TABLE[name].needs:
             value = asked.tree_method if need.name == "tree_method" else asked.get(need.name)
             if not need.holds(value, asked.families):

@@ -25,6 +25,7 @@ from treeline.hyperparameters.kinds import (
     Integer,
     InteractionConstraints,
     Kind,
+    MaxFeatures,
     Metrics,
     MonotoneConstraints,
     Switch,
@@ -80,7 +81,6 @@ class Parameter:
     help: str
     aliases: tuple[str, ...] = ()
     tunable: tuple[float, float] | None = None  # the range recommended for a tuner
-    required: bool = False
     needs: tuple[When, ...] = ()
     old: Mapping[str, Old] | None = None
     dead: str = ""  # accepted and ignored; says what to do instead
@@ -88,9 +88,11 @@ class Parameter:
     own: bool = False
 
 
-JOB, DATA, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
+JOB, CV, DATA, FOREST, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
     "Training job",
+    "Cross-validation",
     "Data",
+    "Random forest",
     "General",
     "Trees",
     "Dropout",
@@ -99,13 +101,19 @@ JOB, DATA, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
     "Ranking",
     "Without effect",
 )
-GROUPS = (JOB, DATA, GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR, DEAD)
+GROUPS = (JOB, CV, DATA, GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR, FOREST, DEAD)
+# What boosting reads; a random forest shares some of it.
+BOOSTING = (GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR)
+SHARED = ("nthread", "seed", "objective", "num_class", "eval_metric", "max_depth", "max_leaves")
 
 _TREES = When("booster", ("gbtree", "dart"))
 _LINEAR = When("booster", ("gblinear",))
 _BINNED = When("tree_method", ("auto", "approx", "hist"))
 _RANKS = When("objective", ("rank:",), ("ndcg", "map", "pre"))
 _AFT = When("objective", ("survival:aft",))
+_FOLDED = When("cv_folds", ())
+_FOREST = When("algorithm", ("random_forest",))
+_SKLEARN = When("forest_engine", ("sklearn",))
 # Only these objectives read it; the others leave XGBoost to call it unused.
 _WEIGHTED = ("binary:logistic", "binary:logitraw", "reg:logistic", "reg:squarederror", "reg:gamma")
 
@@ -135,9 +143,14 @@ _GONE_UPDATER = "no longer exists in XGBoost and is left out; tree_method choose
 _PARAMETERS = (
     # --- the training job ---------------------------------------------------------------
     Parameter(
+        "algorithm", JOB, _words("xgboost", "random_forest"), "xgboost",
+        "what to train: boosted trees, or a random forest",
+        own=True,
+    ),
+    Parameter(
         "num_round", JOB, _COUNT, None,
-        "number of boosting rounds",
-        aliases=("num_boost_round",), tunable=(1, 4000), required=True, own=True,
+        "number of boosting rounds; required by algorithm=xgboost",
+        aliases=("num_boost_round",), tunable=(1, 4000), own=True,
     ),
     Parameter(
         "early_stopping_rounds", JOB, _COUNT, None,
@@ -160,19 +173,48 @@ _PARAMETERS = (
         own=True,
     ),
     Parameter(
-        "_kfold", JOB, Integer("[2, +inf)"), None,
-        "number of folds; train and validation rows are pooled",
-        own=True,
-    ),
-    Parameter(
-        "_num_cv_round", JOB, _COUNT, "1",
-        "how often to repeat the k-fold split",
-        needs=(When("_kfold", ()),), own=True,
-    ),
-    Parameter(
         "_tuning_objective_metric", JOB, Text("validation:<metric> or train:<metric>"), None,
         "set by the tuner: the metric it reads, added to eval_metric",
         own=True,
+    ),
+    Parameter(
+        "objective_metric", JOB, Text("<metric>, validation:<metric> or train:<metric>"), None,
+        "the metric that final-score is and early stopping follows, added to eval_metric",
+        own=True,
+    ),
+    # --- cross-validation ---------------------------------------------------------------
+    Parameter(
+        "cv_folds", CV, _COUNT, None,
+        "number of folds; 1 is a single random split",
+        own=True,
+    ),
+    Parameter(
+        "_kfold", CV, Integer("[2, +inf)"), None,
+        "the built-in image's cv_folds: train and validation rows are pooled, fold models are kept",
+        own=True,
+    ),
+    Parameter(
+        "cv_repeats", CV, _COUNT, "1",
+        "how often to draw the folds anew",
+        aliases=("_num_cv_round",), needs=(_FOLDED,), own=True,
+    ),
+    Parameter(
+        "cv_strategy", CV,
+        _words(
+            "auto", "kfold", "stratified", "group", "stratified_group", "time_series", "shuffle"
+        ), "auto",
+        "how rows get into folds; auto: by group if there is one, else stratified for classes",
+        needs=(_FOLDED,), own=True,
+    ),
+    Parameter(
+        "refit", CV, _BOOL, "true",
+        "train the final model on all rows, with the rounds the folds chose",
+        needs=(_FOLDED,), own=True,
+    ),
+    Parameter(
+        "keep_fold_models", CV, _BOOL, "false",
+        "save every fold's model as well; _kfold always does",
+        needs=(_FOLDED,), own=True,
     ),
     # --- data ---------------------------------------------------------------------------
     Parameter(
@@ -193,6 +235,11 @@ _PARAMETERS = (
     Parameter(
         "group_column", DATA, _COLUMN, None,
         "column with the query of a ranking; its rows also stay together in cross-validation",
+        own=True,
+    ),
+    Parameter(
+        "time_column", DATA, _COLUMN, None,
+        "column that orders the rows for cv_strategy=time_series; it is no feature",
         own=True,
     ),
     Parameter(
@@ -233,6 +280,16 @@ _PARAMETERS = (
     Parameter(
         "missing_values", DATA, Texts('texts, such as NA,-999 or ["a, b", "?"]'), None,
         "fields that mean missing, in place of the usual list; an empty field always does",
+        own=True,
+    ),
+    Parameter(
+        "missing_label", DATA, _words("fail", "drop"), "fail",
+        "what to do about rows without a label: refuse them, or leave them out and say how many",
+        own=True,
+    ),
+    Parameter(
+        "dataset_preset", DATA, _words("none", "airline", "nyc_taxi"), "none",
+        "column roles of a well-known data set, where they are not given",
         own=True,
     ),
     Parameter(
@@ -550,6 +607,52 @@ _PARAMETERS = (
         "top_k", LINEAR, _COUNT_FROM_0, "0",
         "features updated per round by greedy and thrifty; 0 is all",
         needs=(_LINEAR, When("feature_selector", ("greedy", "thrifty"))),
+    ),
+    # --- random forest ------------------------------------------------------------------
+    Parameter(
+        "n_estimators", FOREST, _COUNT, "100",
+        "number of trees",
+        tunable=(10, 500), needs=(_FOREST,), own=True,
+    ),
+    Parameter(
+        "forest_engine", FOREST, _words("sklearn", "xgboost"), "sklearn",
+        "who grows the trees: scikit-learn, or XGBoost on bins, which takes far less time",
+        needs=(_FOREST,), own=True,
+    ),
+    Parameter(
+        "max_features", FOREST,
+        MaxFeatures("sqrt, log2, a share in (0, 1], or a number of columns"), None,
+        "columns each split looks at; sqrt when absent for classes, all for numbers",
+        tunable=(0.1, 1), needs=(_FOREST,), own=True,
+    ),
+    Parameter(
+        "n_bins", FOREST, Integer("[2, +inf)"), None,
+        "bins a column is cut into; absent: sklearn looks at every value, xgboost takes 256",
+        needs=(_FOREST,), own=True,
+    ),
+    Parameter(
+        "bootstrap", FOREST, _BOOL, "true",
+        "each tree sees rows drawn anew; false: each sees all",
+        needs=(_FOREST,), own=True,
+    ),
+    Parameter(
+        "min_samples_split", FOREST, Integer("[2, +inf)"), "2",
+        "least number of rows a node needs to be split",
+        needs=(_FOREST, _SKLEARN), own=True,
+    ),
+    Parameter(
+        "min_samples_leaf", FOREST, _COUNT, "1",
+        "least number of rows in a leaf",
+        needs=(_FOREST,), own=True,
+    ),
+    Parameter(
+        "criterion", FOREST,
+        _words(
+            "gini", "entropy", "log_loss", "squared_error", "absolute_error", "friedman_mse",
+            "poisson",
+        ), None,
+        "what a split improves: gini when absent for classes, squared_error for numbers",
+        needs=(_FOREST,), own=True,
     ),
     # --- accepted, without effect -------------------------------------------------------
     Parameter(
