@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from treeline import memory
 from treeline.algorithms import binning, labels
-from treeline.algorithms.xgboost import Loaded
+from treeline.algorithms.interface import Loaded
 from treeline.data import audit, matrix, reading
 from treeline.data.records import Csr
 from treeline.errors import DataError, HyperparameterError, shortened

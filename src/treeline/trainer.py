@@ -25,8 +25,8 @@ from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
 
 if TYPE_CHECKING:
+    from treeline.algorithms.interface import Fitted
     from treeline.algorithms.labels import Classes
-    from treeline.algorithms.xgboost import Fitted
     from treeline.data.matrix import Schema
     from treeline.loader import Loader
 
@@ -63,7 +63,7 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
         fitted = _fit(job, config, loader, place, log, console, stop, earlier)
         artifacts.write(
             job.paths.model,
-            _algorithm().save(fitted.booster),
+            _algorithm().save(fitted.model),
             _manifest(config, place, fitted, loader, earlier),
         )
         log.final(fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value)

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet as pq
 
 from treeline import hyperparameters, memory
-from treeline.algorithms.xgboost import Loaded
+from treeline.algorithms.interface import Loaded
 from treeline.data import channel
 from treeline.data.matrix import Schema
 from treeline.data.storage import is_spooled

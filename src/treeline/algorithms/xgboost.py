@@ -11,16 +11,16 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treeline.algorithms import binning, quick
 from treeline.algorithms.early_stopping import EarlyStopping
+from treeline.algorithms.interface import Data, Fitted, Loaded
 from treeline.algorithms.library import library
 from treeline.data.matrix import Matrix
 from treeline.data.records import Floats
@@ -40,43 +40,6 @@ if TYPE_CHECKING:
 _EVERY_ROUND = ("train", "validation")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A data set read into a matrix, and whether its bins have to stand on disk."""
-
-    matrix: Matrix
-    on_disk: bool = False
-
-
-class Data(Protocol):
-    """The data sets of a job, read one at a time when they are asked for."""
-
-    @property
-    def roles(self) -> Sequence[str]:
-        """Their names, ``train`` first."""
-
-    def load(self, role: str) -> Loaded:
-        """Read one; to be called once for each, in order."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model and the scores of exactly that model.
-
-    ``last_round`` (0-based, the rounds of an earlier model counted) is the round the model ends
-    with and ``rounds_trained`` how many were boosted in this job. ``objective_metric`` is written
-    ``validation:rmse``. ``outcome`` is completed, early_stopped or terminated.
-    """
-
-    booster: xgb.Booster
-    last_round: int
-    rounds_trained: int
-    scores: Scores
-    objective_metric: str
-    objective_value: float
-    outcome: str
-
-
 def fit(
     data: Data,
     config: Config,
@@ -85,11 +48,13 @@ def fit(
     on_round: Callable[[int, Scores], None],
     stop_requested: Callable[[], bool],
     earlier: bytes | None = None,
+    keep: Sequence[str] = (),
 ) -> Fitted:
     """Train on ``data``'s train, scoring train and validation after every round.
 
     Each data set is loaded once and its matrix dropped as soon as XGBoost has binned it, so at
-    most one of them is in memory unbinned. ``earlier`` is a saved model to add rounds to. Raises
+    most one of them is in memory unbinned. ``earlier`` is a saved model to add rounds to;
+    ``keep`` are the data sets whose predictions are wanted. Raises
     ``DataError`` for data that the objective cannot use, ``AlgorithmError`` for what XGBoost
     itself refuses, and ``Stopped`` if asked to stop when there is nothing to keep.
     """
@@ -97,7 +62,7 @@ def fit(
         training = _Training(data, config, compute, earlier, scratch)
         scratch.callback(training.matrices.clear)  # before the folders of bins on disk go
         loaded()
-        return training.run(on_round, stop_requested)
+        return training.run(on_round, stop_requested, keep)
 
 
 def predict(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
@@ -150,7 +115,10 @@ class _Training:
         self.booster = library().Booster(parameters, cache, model_file=model)
 
     def run(
-        self, on_round: Callable[[int, Scores], None], stop_requested: Callable[[], bool]
+        self,
+        on_round: Callable[[int, Scores], None],
+        stop_requested: Callable[[], bool],
+        keep: Sequence[str],
     ) -> Fitted:
         """Boost round by round; return the model to save and its scores."""
         stopping: EarlyStopping | None = None
@@ -192,13 +160,14 @@ class _Training:
         if stopping is not None:  # as xgboost.callback.EarlyStopping leaves them
             booster.set_attr(best_iteration=str(last), best_score=str(stopping.best_score))
         return Fitted(
-            booster=booster,
+            model=booster,
             last_round=last,
             rounds_trained=index + 1 - self.start,
             scores=scores,
             objective_metric=f"{data}:{metric}",
             objective_value=scores[data][metric],
             outcome=outcome,
+            predictions={role: booster.predict(self.matrices[role]) for role in keep},
         )
 
     def _bin(self, role: str, loaded: Loaded, compute: Compute, scratch: ExitStack) -> None:

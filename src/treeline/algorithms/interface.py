@@ -1,0 +1,95 @@
+"""What an algorithm is: a module with ``fit``, ``predict``, ``save`` and ``load``.
+
+``trainer`` and ``cross_validation`` know nothing of an algorithm but these functions and the
+values here.
+
+    fit(data, config, compute, loaded, on_round, stop_requested, earlier, keep) -> Fitted
+    predict(model, features) -> (rows,), or (rows, classes)
+    save(model) -> bytes
+    load(file) -> model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treeline.data.matrix import Matrix
+
+if TYPE_CHECKING:
+    from treeline.compute import Compute
+    from treeline.hyperparameters import Config
+    from treeline.metrics.log import Scores
+
+Predictions = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set read into a matrix, and whether its bins have to stand on disk."""
+
+    matrix: Matrix
+    on_disk: bool = False
+
+
+class Data(Protocol):
+    """The data sets to train on and to score, read one at a time when they are asked for."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """Their names, ``train`` first."""
+
+    def load(self, role: str) -> Loaded:
+        """Read one; to be called once for each, in order."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and the scores of exactly that model.
+
+    ``last_round`` (0-based, the rounds of an earlier model counted) is the round the model ends
+    with and ``rounds_trained`` how many were boosted; a forest counts as one round.
+    ``objective_metric`` is written ``validation:rmse``. ``outcome`` is completed, early_stopped
+    or terminated. ``predictions`` are those of the model for the data sets that ``fit`` was told
+    to keep, by role: (rows,), or (rows, outputs).
+    """
+
+    model: Any
+    last_round: int
+    rounds_trained: int
+    scores: Scores
+    objective_metric: str
+    objective_value: float
+    outcome: str
+    predictions: Mapping[str, Predictions] = field(default_factory=dict)
+
+
+class Algorithm(Protocol):
+    """The functions of an algorithm's module."""
+
+    def fit(
+        self,
+        data: Data,
+        config: Config,
+        compute: Compute,
+        loaded: Callable[[], None],
+        on_round: Callable[[int, Scores], None],
+        stop_requested: Callable[[], bool],
+        earlier: bytes | None = None,
+        keep: Sequence[str] = (),
+    ) -> Fitted:
+        """Train on ``data``'s train and score train and validation after every round.
+
+        Each data set is loaded once. ``loaded`` is called when all of them are, ``on_round``
+        after each round with its 0-based number. ``earlier`` is a saved model to go on from.
+        """
+
+    def predict(self, model: Any, features: Any) -> Predictions:
+        """Return the predictions for ``features`` (rows, columns)."""
+
+    def save(self, model: Any) -> bytes:
+        """Return the model as bytes that ``load`` reads on any machine."""
