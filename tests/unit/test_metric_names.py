@@ -21,16 +21,17 @@ ROWS = 40
 MAXIMISED = {
     "accuracy", "auc", "aucpr", "balanced_accuracy", "f1", "f1_binary", "f1_macro", "map", "ndcg",
     "precision", "precision_macro", "precision_micro", "r2", "recall", "recall_macro",
-    "recall_micro", "pre", "ams", "interval-regression-accuracy",
+    "recall_micro", "mcc", "pre", "ams", "interval-regression-accuracy",
 }  # fmt: skip
 MINIMISED = {
     "aft-nloglik", "cox-nloglik", "error", "gamma-deviance", "gamma-nloglik", "logloss", "mae",
     "mape", "merror", "mlogloss", "mphe", "mse", "poisson-nloglik", "rmse", "rmsle",
-    "tweedie-nloglik", "quantile", "expectile",
+    "tweedie-nloglik", "quantile", "expectile", "brier",
 }  # fmt: skip
 COMPUTED = {
     "accuracy", "balanced_accuracy", "f1", "f1_binary", "f1_macro", "mse", "precision",
-    "precision_macro", "precision_micro", "r2", "recall", "recall_macro", "recall_micro",
+    "precision_macro", "precision_micro", "r2", "recall", "recall_macro", "recall_micro", "mcc",
+    "brier",
 }  # fmt: skip
 EXTRA: dict[str, dict[str, Any]] = {
     "multi:softmax": {"num_class": 3},
@@ -178,6 +179,12 @@ def test_what_does_not_suit_names_something_that_does() -> None:
                     assert other is not None
                     assert other.suits(objective), (metric.name, objective, name)
     assert alternatives(METRICS["f1_binary"], "multi:softmax") == "f1_macro"
+    assert alternatives(METRICS["brier"], "multi:softmax") == "mlogloss"
+
+
+def test_brier_needs_an_objective_that_predicts_probabilities() -> None:
+    suits = {objective for objective in OBJECTIVES if METRICS["brier"].suits(objective)}
+    assert suits == {"binary:logistic", "binary:logitraw", "multi:softprob"}
 
 
 def test_multiclass_auc_from_softmax_reads_probabilities() -> None:

@@ -11,16 +11,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from treeline.errors import PlatformError
 
 Scores = Mapping[str, Mapping[str, float]]  # data set -> metric -> value
+type Spreads = Mapping[str, Mapping[str, Spread]]
 
 FILE_NAME = "metrics.jsonl"
 FINAL_SCORE = "final-score"  # the line every job ends with; the RAPIDS example's tuners read it
+# What the log calls the validation channel where its rows are in no fold of a cross-validation;
+# validation then are the rows that a fold has not seen.
+HOLD_OUT = "holdout"
 # CreateTrainingJob takes at most this many MetricDefinitions.
 DEFINITIONS_LIMIT = 40
 
@@ -35,6 +40,20 @@ def round_line(index: int, scores: Scores) -> str:
         for metric, value in values.items()
     ]
     return "\t".join([f"[{index}]", *parts])
+
+
+def fold_line(fold: str, index: int, scores: Scores) -> str:
+    """Return the line of a fold's round: a round's own, and behind it whose it is."""
+    return f"{round_line(index, scores)}\t{fold}"
+
+
+def spread_line(name: str, spread: Spread) -> str:
+    """Return the line that says what the folds found of ``name``, such as validation-rmse."""
+    values = " ".join(f"{value:.5f}" for value in spread.values)
+    return (
+        f"cross-validation: {name} {spread.mean:.5f}, standard deviation {spread.deviation:.5f}, "
+        f"over {len(spread.values)} fold(s): {values}"
+    )
 
 
 def final_score_line(value: float) -> str:
@@ -54,6 +73,28 @@ def _expression(name: str) -> str:
     return rf".*\[[0-9]+\].*(?:#011|\t){data}-{re.escape(metric)}:{_NUMBER}.*"
 
 
+@dataclass(frozen=True)
+class Spread:
+    """One metric over the folds: the mean, the population standard deviation, and each value."""
+
+    mean: float
+    deviation: float
+    values: tuple[float, ...]
+
+
+def spreads(scores: Sequence[Scores]) -> Spreads:
+    """Return how each metric is spread over ``scores``, one entry for each fold."""
+    return {
+        data: {metric: _spread([each[data][metric] for each in scores]) for metric in metrics}
+        for data, metrics in scores[0].items()
+    }
+
+
+def means(found: Spreads) -> Scores:
+    """Return the mean of every metric."""
+    return {data: {m: each.mean for m, each in metrics.items()} for data, metrics in found.items()}
+
+
 class MetricLog:
     """Writes every round to the log and to ``metrics.jsonl``, and the saved model's scores last.
 
@@ -71,7 +112,32 @@ class MetricLog:
     def round(self, index: int, scores: Scores) -> None:
         """Log the scores after round ``index``."""
         self._emit(round_line(index, scores))
-        self._write({"round": index, "scores": _plain(scores)})
+        self._write({"round": index, "scores": plain(scores)})
+
+    def folds(self, index: int, scores: Mapping[int, Scores], *, whole: bool) -> None:
+        """Log the scores after round ``index`` of folds that are trained side by side.
+
+        The mean follows where it is one of all of them (``whole``), for a tuner that looks at a
+        job while it runs.
+        """
+        for fold, each in scores.items():
+            self._emit(fold_line(f"fold:{fold}", index, each))
+            self._write({"round": index, "fold": fold, "scores": plain(each)})
+        if whole and len(scores) > 1:
+            mean = means(spreads(list(scores.values())))
+            named = ",".join(map(str, scores))
+            self._emit(fold_line(f"mean-of-folds:{named}", index, mean))
+            self._write({"round": index, "folds": list(scores), "scores": plain(mean)})
+
+    def validated(self, index: int, found: Spreads, objective: str, value: float) -> None:
+        """Log what all folds found; the means are the last line that an expression matches.
+
+        ``index`` is the last round of the model that the scores are an estimate for.
+        """
+        for data, metrics in found.items():
+            for metric, spread in metrics.items():
+                self._emit(spread_line(f"{data}-{metric}", spread))
+        self.final(index, means(found), objective, value)
 
     def final(self, index: int, scores: Scores, objective: str, value: float) -> None:
         """Repeat the scores of the saved model, so that the last match is the saved model's.
@@ -82,7 +148,7 @@ class MetricLog:
         self._emit(round_line(index, scores))
         self._emit(final_score_line(value))
         final = {"objective_metric": objective, "final_score": number(value)}
-        self._write({"round": index, "scores": _plain(scores), "final": True, **final})
+        self._write({"round": index, "scores": plain(scores), "final": True, **final})
 
     def close(self) -> None:
         """Close the file."""
@@ -111,5 +177,12 @@ def number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _plain(scores: Scores) -> dict[str, dict[str, float | str]]:
+def _spread(values: Sequence[float]) -> Spread:
+    mean = sum(values) / len(values)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    return Spread(mean, deviation, tuple(values))
+
+
+def plain(scores: Scores) -> dict[str, dict[str, float | str]]:
+    """Return ``scores`` as strict JSON can hold them."""
     return {d: {m: number(v) for m, v in values.items()} for d, values in scores.items()}

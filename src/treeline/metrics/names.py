@@ -1,6 +1,7 @@
 """Every metric and every objective Treeline knows: the one catalogue of both.
 
-A metric either comes from XGBoost (``native``) or is computed by Treeline from predictions. Its
+While boosting, a metric either comes from XGBoost (``native``) or is computed by Treeline from
+predictions; ``computed.COMPUTABLE`` says which families Treeline can do without XGBoost. Its
 direction is a property of its family, so ``ndcg@5`` and ``map@10-`` are maximised like ``ndcg``
 and ``map``. A ``Metric.name`` is spelled as XGBoost 3.4.1 reports it (``error@0.5`` is reported
 as ``error``, ``error@0.70`` as ``error@0.7``), because that is the name its results are found by.
@@ -28,6 +29,8 @@ _POSITIVE = (REGRESSION, QUANTILE, EXPECTILE)
 _CLASSES = (BINARY, MULTICLASS)
 _YES_NO = (BINARY, LOGISTIC)
 _ORDER = (BINARY, LOGISTIC, RANKING, REGRESSION)
+# Objectives that predict the number of a class and no probability.
+_CLASS_NUMBERS = ("binary:hinge", "multi:softmax")
 
 # What may follow the @ of a metric's name.
 NOTHING = ""
@@ -51,6 +54,9 @@ class Metric:
     parameter: str = NOTHING
     # The name must carry a parameter; without one XGBoost stops the training.
     needs_parameter: bool = False
+    # Compared with a probability, which not every objective of classes predicts. XGBoost's own
+    # metrics do not say so: they see the probabilities behind multi:softmax.
+    needs_probability: bool = False
 
     @property
     def family(self) -> str:
@@ -59,6 +65,8 @@ class Metric:
 
     def suits(self, objective: str) -> bool:
         """Return whether the metric can be evaluated on what ``objective`` predicts."""
+        if self.needs_probability and objective in _CLASS_NUMBERS:
+            return False
         task = OBJECTIVES[objective].task
         return task in self.tasks or task in self.doubtful
 
@@ -75,8 +83,10 @@ def _native(
     return Metric(name, maximize, True, tasks, text, doubtful, parameter, needs)
 
 
-def _computed(name: str, maximize: bool, tasks: tuple[str, ...], text: str) -> Metric:
-    return Metric(name, maximize, False, tasks, text)
+def _computed(
+    name: str, maximize: bool, tasks: tuple[str, ...], text: str, needs_probability: bool = False
+) -> Metric:
+    return Metric(name, maximize, False, tasks, text, needs_probability=needs_probability)
 
 
 _ROWS = (
@@ -122,6 +132,16 @@ _ROWS = (
     _computed("recall", True, (BINARY,), "recall of class 1"),
     _computed("recall_macro", True, _CLASSES, "recall, mean over classes"),
     _computed("recall_micro", True, _CLASSES, "recall over all rows"),
+    _computed("mcc", True, _CLASSES, "Matthews correlation coefficient"),
+    _computed(
+        "brier",
+        False,
+        _CLASSES,
+        "mean squared difference of probability and label, 0 to 1; of three or more classes "
+        "summed over them, 0 to 2; not for binary:hinge and multi:softmax, which predict no "
+        "probability",
+        needs_probability=True,
+    ),
     _computed("mse", False, _NUMBER, "mean squared error"),
     _computed("r2", True, _NUMBER, "share of the labels' variance explained"),
 )
@@ -174,6 +194,9 @@ _TWINS: Mapping[tuple[str, str], str] = {
     ("logloss", MULTICLASS): "mlogloss",
     ("merror", BINARY): "error",
     ("mlogloss", BINARY): "logloss",
+    ("brier", BINARY): "error",
+    ("brier", MULTICLASS): "mlogloss",
+    ("brier", LOGISTIC): "mse",
 }
 _USUAL: Mapping[str, str] = {
     REGRESSION: "rmse, mae",

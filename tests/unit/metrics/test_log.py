@@ -19,8 +19,10 @@ from treeline.metrics.log import (
     MetricLog,
     definitions,
     final_score_line,
+    means,
     number,
     round_line,
+    spreads,
 )
 from treeline.metrics.names import METRICS
 
@@ -254,3 +256,55 @@ def test_a_full_disk_is_the_platforms_error(tmp_path: Path) -> None:
         log.round(0, {"train": {"rmse": 0.5}})
     with pytest.raises(PlatformError, match="No space left on device"):
         log.close()
+
+
+def folds(*values: float) -> dict[int, dict[str, dict[str, float]]]:
+    return {i: {"train": {"rmse": v / 2}, "validation": {"rmse": v}} for i, v in enumerate(values)}
+
+
+def test_a_round_of_folds_has_a_line_each_and_then_their_mean(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = MetricLog(lines.append, tmp_path)
+    log.folds(7, folds(1.0, 2.0), whole=True)
+    log.folds(8, {1: folds(1.0, 2.0)[1]}, whole=False)
+    log.close()
+    assert lines == [
+        "[7]\ttrain-rmse:0.50000\tvalidation-rmse:1.00000\tfold:0",
+        "[7]\ttrain-rmse:1.00000\tvalidation-rmse:2.00000\tfold:1",
+        "[7]\ttrain-rmse:0.75000\tvalidation-rmse:1.50000\tmean-of-folds:0,1",
+        "[8]\ttrain-rmse:1.00000\tvalidation-rmse:2.00000\tfold:1",
+    ]
+    (definition,) = definitions(["validation:rmse"])
+    assert [re.search(definition["Regex"], line)[1] for line in lines] == [  # type: ignore[index]
+        "1.00000", "2.00000", "1.50000", "2.00000",
+    ]  # fmt: skip
+    entries = [json.loads(line) for line in (tmp_path / FILE_NAME).read_text().splitlines()]
+    assert [(e["round"], e.get("fold"), e.get("folds")) for e in entries] == [
+        (7, 0, None), (7, 1, None), (7, None, [0, 1]), (8, 1, None),
+    ]  # fmt: skip
+
+
+def test_what_all_folds_found_ends_with_the_means(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = MetricLog(lines.append, tmp_path)
+    found = spreads(list(folds(1.0, 2.0, 6.0).values()))
+    log.validated(9, found, "validation:rmse", means(found)["validation"]["rmse"])
+    log.close()
+    assert lines == [
+        "cross-validation: train-rmse 1.50000, standard deviation 1.08012, over 3 fold(s): "
+        "0.50000 1.00000 3.00000",
+        "cross-validation: validation-rmse 3.00000, standard deviation 2.16025, over 3 fold(s): "
+        "1.00000 2.00000 6.00000",
+        "[9]\ttrain-rmse:1.50000\tvalidation-rmse:3.00000",
+        "final-score: 3.0;",
+    ]
+    (definition,) = definitions(["validation:rmse"])
+    assert [line for line in lines if re.search(definition["Regex"], line)] == lines[2:3]
+
+
+def test_a_fold_without_a_number_makes_the_mean_none() -> None:
+    (spread,) = spreads([{"validation": {"auc": v}} for v in (0.5, float("nan"))])[
+        "validation"
+    ].values()
+    assert spread.mean != spread.mean
+    assert spread.deviation != spread.deviation
