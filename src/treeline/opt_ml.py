@@ -22,6 +22,12 @@ DEFAULT_ROOT = Path("/opt/ml")
 DEFAULT_HOST = "algo-1"
 # The hyperparameter (in capitals, the variable) that names a user's own program.
 PROGRAM = "sagemaker_program"
+# What images made for the RAPIDS SageMaker HPO example have in their environment.
+DATASET_DIRECTORY = "AWS_DATASET_DIRECTORY"
+ALGORITHM_CHOICE = "AWS_ALGORITHM_CHOICE"
+ML_WORKFLOW_CHOICE = "AWS_ML_WORKFLOW_CHOICE"
+CV_FOLDS = "AWS_CV_FOLDS"
+CHOICES = (DATASET_DIRECTORY, ALGORITHM_CHOICE, ML_WORKFLOW_CHOICE, CV_FOLDS)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,10 @@ class Hosts:
 
 @dataclass(frozen=True)
 class Job:
-    """One training job as data. Every hyperparameter is still the text that was given."""
+    """One training job as data. Every hyperparameter is still the text that was given.
+
+    ``choices`` are the variables of ``CHOICES`` that are set and not empty.
+    """
 
     paths: Paths
     hyperparameters: Mapping[str, str]
@@ -93,6 +102,7 @@ class Job:
     hosts: Hosts
     checkpoints: Path | None
     name: str | None
+    choices: Mapping[str, str]
 
 
 def root_from(environ: Mapping[str, str]) -> Path:
@@ -115,7 +125,14 @@ def read_job(root: Path, environ: Mapping[str, str]) -> Job:
         hosts=_hosts(paths),
         checkpoints=_checkpoints(paths),
         name=environ.get("TRAINING_JOB_NAME") or None,
+        choices=read_choices(environ),
     )
+
+
+def read_choices(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of ``CHOICES`` that say something."""
+    said = {name: environ.get(name, "").strip() for name in CHOICES}
+    return {name: text for name, text in said.items() if text}
 
 
 def read_hyperparameters(paths: Paths) -> dict[str, str]:

@@ -262,7 +262,11 @@ WRONG: dict[str, tuple[dict[str, Any], Any, str]] = {
     "metric of another task": ({**GOOD, "eval_metric": "merror"}, None, "merror"),
     "three at once": ({"eta": 2, "subsample": 0, "foo": 1}, None, "subsample"),
     "no such compute here": ({**GOOD, "compute": "multiGPU"}, None, "compute"),
-    "folds, which are not there yet": ({**GOOD, "_kfold": 5}, None, "_kfold"),
+    "folds in order of no time": (
+        {**GOOD, "cv_folds": 5, "cv_strategy": "time_series"},
+        None,
+        "time_column",
+    ),
     "stopping without validation": ({**GOOD, "early_stopping_rounds": 5}, None, "validation"),
     "no train channel": (GOOD, lambda t: t.channel("validation", ROWS), "train"),
     "unknown channel": (

@@ -17,6 +17,7 @@ import xgboost as xgb
 
 from treeline.errors import HyperparameterError
 from treeline.hyperparameters import Config, DataOptions, parse, publish
+from treeline.hyperparameters.config import Folds, Forest
 from treeline.hyperparameters.table import ALIASES, GROUPS, TABLE
 from treeline.metrics.names import default_for
 
@@ -142,6 +143,9 @@ TUNABLE: dict[str, tuple[float, float]] = {
     "colsample_bynode": (0.1, 1),
     "lambda": (0, 1000),
     "alpha": (0, 1000),
+    # A random forest's, which the built-in image has not.
+    "n_estimators": (10, 500),
+    "max_features": (0.1, 1),
 }
 CONTRACT_DEFAULTS = {
     "csv_weights": "0", "booster": "gbtree", "verbosity": "1", "eta": "0.3", "gamma": "0",
@@ -161,21 +165,22 @@ CONTRACT_DEFAULTS = {
 def test_the_contract_has_53_names_and_the_table_has_them_all() -> None:
     names = {row[0] for row in NUMERIC} | set(WORDS) | set(OTHERS)
     assert len(names) == 53
-    assert names <= set(TABLE)
+    assert names <= {*TABLE, *ALIASES}
 
 
 @pytest.mark.parametrize(("name", "type_", "allowed", "legal", "illegal"), NUMERIC)
 def test_numeric_ranges(
     name: str, type_: str, allowed: str, legal: list[str], illegal: list[str]
 ) -> None:
-    kind = TABLE[name].kind
+    own = ALIASES.get(name, name)
+    kind = TABLE[own].kind
     assert kind.publish()["Type"] == type_
     assert kind.allowed == allowed
     for text in legal:
         assert kind.parse(text) == float(text)
     for text in [*illegal, "", "nan", "inf", "-inf", "1e999", "one", "1,0", "0x1"]:
         message = cause({"num_round": "5", name: text})
-        assert f"{name}: found {text!r}, allowed {allowed}" in message
+        assert f"{own}: found {text!r}, allowed {allowed}" in message
 
 
 @pytest.mark.parametrize(("name", "words"), WORDS.items())
@@ -198,6 +203,7 @@ def test_aliases() -> None:
         ("random_state", "seed"),
         ("n_jobs", "nthread"),
         ("target_column", "label_column"),
+        ("_num_cv_round", "cv_repeats"),
     }
     assert parse({"num_boost_round": "7"}).num_round == 7
     assert ask(learning_rate="0.2").booster["eta"] == 0.2
@@ -206,8 +212,7 @@ def test_aliases() -> None:
 def test_tunable_ranges_and_defaults() -> None:
     assert {n: p.tunable for n, p in TABLE.items() if p.tunable is not None} == TUNABLE
     for name, default in CONTRACT_DEFAULTS.items():
-        assert TABLE[name].default == default, name
-    assert [name for name, parameter in TABLE.items() if parameter.required] == ["num_round"]
+        assert TABLE[ALIASES.get(name, name)].default == default, name
 
 
 def test_defaults_are_legal_and_xgboosts_own() -> None:
@@ -352,6 +357,7 @@ def test_booleans_in_every_spelling(text: str) -> None:
 def test_a_minimal_job() -> None:
     config = parse({"num_round": "5"})
     assert config == Config(
+        algorithm="xgboost",
         num_round=5,
         objective="reg:squarederror",
         num_class=None,
@@ -366,8 +372,8 @@ def test_a_minimal_job() -> None:
         nthread=None,
         compute="auto",
         device=None,
-        kfold=None,
-        num_cv_round=1,
+        cv=None,
+        forest=Forest(),
         booster={"objective": "reg:squarederror", "seed": 0, "seed_per_iteration": 1},
         given={"num_round": "5"},
         warnings=(),
@@ -389,7 +395,9 @@ def test_a_full_job() -> None:
     assert (config.num_round, config.num_class, config.early_stopping_rounds) == (50, 3, 4)
     assert (config.data.csv_weights, config.save_model_on_termination) == (True, True)
     assert (config.seed, config.nthread, config.compute) == (7, 2, "singleCPU")
-    assert (config.kfold, config.num_cv_round) == (5, 2)
+    assert config.cv == Folds(
+        folds=5, repeats=2, strategy="auto", refit=True, keep_models=True, pooled=True
+    )
     assert config.booster == {
         "objective": "multi:softprob", "num_class": 3, "eta": 0.1, "seed": 7,
         "seed_per_iteration": 0, "verbosity": 2,
@@ -557,6 +565,113 @@ def test_rules(values: dict[str, str], expected: str) -> None:
     assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"time_column": "t"}, "time_column: found 't', allowed nothing without cv_strategy"),
+        ({"time_column": "t", "cv_folds": "3"}, "time_column: found 't', allowed nothing"),
+        ({"cv_folds": "3", "_kfold": "5"}, "cv_folds: found '3', allowed _kfold=5"),
+        ({"cv_folds": "1", "cv_strategy": "kfold"}, "one fold is one random split"),
+        ({"cv_folds": "3", "cv_strategy": "time_series"}, "time_column: missing"),
+        (
+            {"cv_folds": "3", "cv_strategy": "time_series", "time_column": "t", "cv_repeats": "2"},
+            "cv_repeats: found '2', allowed 1 with cv_strategy=time_series",
+        ),
+        ({"cv_folds": "3", "cv_strategy": "group"}, "group_column: missing"),
+        (
+            {"cv_folds": "3", "cv_strategy": "stratified_group", "objective": "binary:logistic"},
+            "group_column: missing",
+        ),
+        ({"cv_folds": "3", "cv_strategy": "stratified"}, "a strategy for numbers"),
+        (
+            {"cv_folds": "3", "cv_strategy": "kfold", "objective": "rank:ndcg"},
+            "the rows of a query stay together",
+        ),
+        ({"cv_folds": "3", "refit": "false"}, "refit: found 'false', allowed true"),
+    ],
+)
+def test_rules_of_cross_validation(values: dict[str, str], expected: str) -> None:
+    text = cause({"num_round": "5", **values})
+    assert text.startswith("Hyperparameter ")
+    assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("values", "folds"),
+    [
+        ({"cv_folds": "1"}, Folds(1, 1, "auto", True, False, False)),
+        ({"cv_folds": "1", "cv_strategy": "shuffle"}, Folds(1, 1, "shuffle", True, False, False)),
+        ({"_kfold": "5"}, Folds(5, 1, "auto", True, True, True)),
+        ({"_kfold": "5", "cv_folds": "5"}, Folds(5, 1, "auto", True, True, True)),
+        ({"_kfold": "5", "refit": "false"}, Folds(5, 1, "auto", False, True, True)),
+        (
+            {"cv_folds": "4", "cv_repeats": "3", "refit": "false", "keep_fold_models": "true"},
+            Folds(4, 3, "auto", False, True, False),
+        ),
+        (
+            {"cv_folds": "4", "cv_strategy": "time_series", "time_column": "t"},
+            Folds(4, 1, "time_series", True, False, False),
+        ),
+        (
+            {"cv_folds": "4", "cv_strategy": "group", "objective": "rank:ndcg"},
+            Folds(4, 1, "group", True, False, False),
+        ),
+        (
+            {"cv_folds": "4", "cv_strategy": "stratified", "objective": "binary:hinge"},
+            Folds(4, 1, "stratified", True, False, False),
+        ),
+    ],
+)
+def test_folds(values: dict[str, str], folds: Folds) -> None:
+    config = parse({"num_round": "5", **values})
+    assert config.cv == folds
+    assert config.warnings == ()
+
+
+def test_rounds_are_required_of_boosting_only() -> None:
+    assert "num_round: missing" in cause({"algorithm": "xgboost"})
+    forest = {"algorithm": "random_forest", "objective": "reg:squarederror"}
+    assert parse(forest).num_round == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "metrics", "followed"),
+    [
+        ({"objective_metric": "mae"}, ("mae",), (None, "mae")),
+        ({"objective_metric": "train:mae", "eval_metric": "rmse"}, ("rmse", "mae"),
+         ("train", "mae")),
+        ({"objective_metric": "validation:mae", "eval_metric": "mae,rmse"}, ("mae", "rmse"),
+         ("validation", "mae")),
+        ({"objective_metric": "mae", "_tuning_objective_metric": "final-score"}, ("mae",),
+         (None, "mae")),
+        ({"objective_metric": "validation:mae", "_tuning_objective_metric": "validation:mae"},
+         ("mae",), ("validation", "mae")),
+    ],
+)  # fmt: skip
+def test_the_metric_to_follow(
+    values: dict[str, str], metrics: tuple[str, ...], followed: tuple[str | None, str]
+) -> None:
+    config = parse({"num_round": "5", **values})
+    assert config.eval_metrics == metrics
+    assert (config.objective_data, config.objective_metric) == followed
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"objective_metric": "maee"}, "did you mean mae?"),
+        ({"objective_metric": "test:mae"}, "a metric, such as auc or validation:auc"),
+        ({"objective_metric": "auc"}, "objective_metric: found 'auc'"),
+        ({"objective_metric": "mae", "_tuning_objective_metric": "validation:rmse"},
+         "allowed validation:rmse, which the tuner reads, or nothing"),
+        ({"objective_metric": "train:mae", "_tuning_objective_metric": "validation:mae"},
+         "which the tuner reads"),
+    ],
+)  # fmt: skip
+def test_a_metric_nobody_can_follow(values: dict[str, str], expected: str) -> None:
+    assert expected in cause({"num_round": "5", **values})
+
+
 # Each of these combinations was a rule; XGBoost itself says why.
 @pytest.mark.parametrize(
     "params",
@@ -612,7 +727,12 @@ def test_xgboost_refuses_what_the_rules_refuse_or_translate(params: dict[str, An
         ({"aft_loss_distribution": "logistic"}, "aft_loss_distribution", "survival:aft"),
         ({"scale_pos_weight": "2", "objective": "binary:hinge"}, "scale_pos_weight", "logistic"),
         ({"tree_method": "exact", "max_bin": "9"}, "max_bin", "tree_method=auto or approx"),
-        ({"_num_cv_round": "3"}, "_num_cv_round", "needs _kfold"),
+        ({"_num_cv_round": "3"}, "cv_repeats", "needs cv_folds"),
+        ({"cv_strategy": "kfold"}, "cv_strategy", "needs cv_folds"),
+        ({"refit": "false"}, "refit", "needs cv_folds"),
+        ({"keep_fold_models": "true"}, "keep_fold_models", "needs cv_folds"),
+        ({"n_estimators": "9"}, "n_estimators", "needs algorithm=random_forest"),
+        ({"max_features": "sqrt"}, "max_features", "needs algorithm=random_forest"),
     ],
 )
 def test_what_has_no_effect_is_left_out_with_a_warning(
@@ -622,6 +742,26 @@ def test_what_has_no_effect_is_left_out_with_a_warning(
     assert absent not in config.booster
     assert any(absent in each and line in each for each in config.warnings), config.warnings
     assert all("\n" not in each for each in config.warnings)
+
+
+def test_a_forest_ignores_what_boosting_reads() -> None:
+    forest = {"algorithm": "random_forest", "objective": "binary:logistic"}
+    config = parse({**forest, "num_round": "9", "eta": "0.1", "max_depth": "4", "seed": "3"})
+    assert set(config.warnings) == {
+        "num_round has no effect here: it needs algorithm=xgboost",
+        "eta has no effect here: it needs algorithm=xgboost",
+    }
+    assert config.forest == Forest(max_depth=4)
+    assert "eta" not in config.booster
+    assert config.seed == 3
+
+
+@pytest.mark.parametrize(("text", "bins"), [("64", 64), ("64.0", 64), ('"64.0"', 64), ("2", 2)])
+def test_bins_may_be_written_as_the_rapids_example_writes_them(text: str, bins: int) -> None:
+    forest = {"algorithm": "random_forest", "objective": "binary:logistic"}
+    assert parse({**forest, "n_bins": text}).forest.n_bins == bins
+    assert "n_bins: found" in cause({**forest, "n_bins": "64.5"})
+    assert "n_bins: found '1.0'" in cause({**forest, "n_bins": "1.0"})
 
 
 def test_old_values_are_translated() -> None:
@@ -822,14 +962,14 @@ def test_reading_hyperparameters_loads_no_library() -> None:
 def test_the_specification_has_the_form_of_the_service() -> None:
     entries = publish.spec()
     assert len(entries) <= publish.LIMIT
-    assert [entry["Name"] for entry in entries] == list(TABLE)
+    assert [entry["Name"] for entry in entries] == [p.name for p in TABLE.values() if not p.dead]
     assert json.loads(json.dumps(entries)) == entries
     for entry in entries:
         assert len(str(entry["Description"])) <= 256
         assert entry["Type"] in ("Integer", "Continuous", "Categorical", "FreeText")
         assert isinstance(entry.get("DefaultValue", ""), str)
         assert entry["IsTunable"] is (entry["Name"] in TUNABLE)
-        assert entry["IsRequired"] is (entry["Name"] == "num_round")
+        assert entry["IsRequired"] is False  # num_round is, but of boosting only
         ranges = entry.get("Range", {})
         assert isinstance(ranges, dict)
         expected = [] if entry["Type"] == "FreeText" else [f"{entry['Type']}ParameterRange"]

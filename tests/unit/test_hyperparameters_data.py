@@ -13,12 +13,14 @@ import xgboost as xgb
 from treeline.errors import HyperparameterError
 from treeline.hyperparameters import DataOptions, parse
 from treeline.hyperparameters.config import Config
+from treeline.hyperparameters.presets import PRESETS
 from treeline.hyperparameters.table import DATA, TABLE
 
 COLUMN = [
     "label_column",
     "weight_column",
     "group_column",
+    "time_column",
     "label_lower_bound_column",
     "label_upper_bound_column",
 ]
@@ -41,7 +43,8 @@ def refused(**values: str) -> str:
 
 def test_they_are_all_declared_and_none_reaches_xgboost_or_the_tuner() -> None:
     names = {name for name, parameter in TABLE.items() if parameter.group == DATA}
-    assert names == set(DataOptions.__dataclass_fields__)
+    # A preset stands for others, and names the features.
+    assert names - {"dataset_preset"} == set(DataOptions.__dataclass_fields__) - {"keep_columns"}
     assert all(TABLE[name].own and TABLE[name].tunable is None for name in names)
 
 
@@ -74,7 +77,7 @@ def test_what_is_asked_for_is_what_the_readers_get() -> None:
 
 def test_the_defaults_are_those_of_the_value() -> None:
     assert ask().data == DataOptions()
-    said = {name: TABLE[name].default for name in DataOptions.__dataclass_fields__}
+    said = {name: p.default for name, p in TABLE.items() if p.group == DATA}
     assert ask(**{name: text for name, text in said.items() if text is not None}).data == (
         DataOptions()
     )
@@ -307,3 +310,72 @@ def test_xgboost_agrees(params: dict[str, Any], margins: int, good: bool) -> Non
         else:
             with pytest.raises(xgb.core.XGBoostError):
                 xgb.train({"nthread": 1, **params}, _data(margins), 1)
+
+
+# --- presets --------------------------------------------------------------------------------
+
+AIRLINE = PRESETS["airline"].features
+
+
+def test_the_airline_preset_fills_what_is_not_given() -> None:
+    config = ask(dataset_preset="airline")
+    assert config.data == DataOptions(
+        label_column="ArrDel15", missing_label="drop", keep_columns=AIRLINE
+    )
+    assert config.objective == "binary:logistic"
+    assert len(AIRLINE) == 13
+    assert config.given == {"num_round": "5", "dataset_preset": "airline"}
+    assert config.warnings == (
+        "dataset_preset=airline stands for label_column=ArrDel15, objective=binary:logistic, "
+        "missing_label=drop, features by name",
+        "dataset_preset=airline: AirTime is known only after landing, so it leaks the label of a "
+        "flight that is about to depart; ignore_columns=AirTime leaves it out",
+    )
+
+
+def test_what_is_given_is_not_filled() -> None:
+    config = ask(
+        dataset_preset="airline", target_column="DepDel15", objective="reg:logistic",
+        missing_label="fail", leakage="ignore",
+    )  # fmt: skip
+    assert config.data.label_column == "DepDel15"
+    assert config.data.missing_label == "fail"
+    assert config.objective == "reg:logistic"
+    assert config.warnings[0] == "dataset_preset=airline stands for features by name"
+    assert "AirTime" in config.warnings[1]
+
+
+def test_the_column_that_leaks_can_be_left_out() -> None:
+    config = ask(dataset_preset="airline", ignore_columns="AirTime,Tail_Number", leakage="fail")
+    assert config.data.keep_columns == tuple(name for name in AIRLINE if name != "AirTime")
+    assert config.data.ignore_columns == ("Tail_Number",)  # the file need not have AirTime
+    assert not [line for line in config.warnings if "leaks" in line]
+    elsewhere = ask(dataset_preset="airline", weight_column="AirTime")
+    assert not [line for line in elsewhere.warnings if "leaks" in line]
+
+
+def test_leakage_is_refused_where_the_job_says_so() -> None:
+    text = refused(dataset_preset="airline", leakage="fail")
+    assert "leakage: found 'fail', allowed warn or ignore with dataset_preset=airline" in text
+    assert "ignore_columns=AirTime" in text
+
+
+def test_the_taxi_preset() -> None:
+    config = ask(dataset_preset="nyc_taxi")
+    assert config.data == DataOptions(label_column="above_average_tip", missing_label="drop")
+    assert config.objective == "binary:logistic"
+    assert len(config.warnings) == 1
+
+
+def test_no_preset_fills_nothing() -> None:
+    assert ask(dataset_preset="none").data == DataOptions()
+    assert ask(dataset_preset="none").warnings == ()
+    assert "dataset_preset: found 'airlines'" in refused(dataset_preset="airlines")
+    assert ask(dataset_preset='"airline"').data.label_column == "ArrDel15"
+
+
+def test_rules_apply_to_what_a_preset_fills() -> None:
+    assert "num_class: found '3'" in refused(dataset_preset="airline", num_class="3")
+    assert "label_column has it already" in refused(
+        dataset_preset="airline", weight_column="ArrDel15"
+    )

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Tree
 
 from treeline.errors import ConfigError
-from treeline.opt_ml import Paths, read_job, root_from
+from treeline.opt_ml import CHOICES, Paths, read_job, root_from
 
 
 def test_root_is_opt_ml_unless_the_platform_says_otherwise() -> None:
@@ -200,3 +200,17 @@ def test_a_file_that_cannot_be_read_is_named(tree: Tree) -> None:
     (tree.root / "input/config/hyperparameters.json").write_bytes(b'{"a": "\xff"}')
     with pytest.raises(ConfigError, match=r"hyperparameters\.json: cannot be read: .*utf-8"):
         read_job(tree.root, {})
+
+
+def test_the_choices_of_the_rapids_example(tree: Tree) -> None:
+    environ = {
+        "AWS_ALGORITHM_CHOICE": " XGBoost ",
+        "AWS_CV_FOLDS": "",
+        "AWS_DATASET_DIRECTORY": "  ",
+        "AWS_REGION": "us-east-1",
+        "CLOUD_PATH": "/opt/ml/code",
+    }
+    assert read_job(tree.root, environ).choices == {"AWS_ALGORITHM_CHOICE": "XGBoost"}
+    environ = {name: str(i) for i, name in enumerate(CHOICES)}
+    assert read_job(tree.root, environ).choices == environ
+    assert read_job(tree.root, {}).choices == {}

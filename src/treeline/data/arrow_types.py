@@ -53,7 +53,10 @@ class Conversion:
         self._layout = layout
         self._name = name
         self._notes = notes
-        self._as_text = [i in layout.text or kind(fields[i]) == "text" for i in layout.read]
+        self._as_text = [
+            (i in layout.text and i != layout.time) or kind(fields[i]) == "text"
+            for i in layout.read
+        ]
         self._rounded: set[int] = set()
         _refuse_types({i: fields[i] for i in layout.read}, layout, name)
         _refuse_text({i: fields[i] for i in layout.read if i in layout.number}, layout, name)
@@ -73,7 +76,10 @@ class Conversion:
         self.rows += batch.num_rows
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the columns of a checked ``batch`` as float32 or text, with their names."""
+        """Return the columns of a checked ``batch`` as float32 or text, with their names.
+
+        The time is as stored, if it is no text.
+        """
         columns = [
             _text(column) if as_text else self._number(position, column)
             for position, column, as_text in zip(
@@ -83,6 +89,8 @@ class Conversion:
         return pa.RecordBatch.from_arrays(columns, names=self.names)
 
     def _number(self, position: int, column: pa.Array) -> pa.Array:
+        if position == self._layout.time:
+            return column
         numbers = _number(column)
         if position not in self._rounded and _may_round(column, numbers):
             self._rounded.add(position)
@@ -220,7 +228,11 @@ def translated(name: str, format_: str) -> Iterator[None]:
 
 
 def _refuse_types(fields: dict[int, pa.Field], layout: Layout, name: str) -> None:
-    refused = {i: f for i, f in fields.items() if kind(f) not in ("number", "text")}
+    refused = {
+        i: field
+        for i, field in fields.items()
+        if kind(field) not in ("number", "text") and not (i == layout.time and _is_date(field))
+    }
     if not refused:
         return
     shown = [f"{layout.column(i)} ({_type(f)})" for i, f in [*refused.items()][:_LISTED]]
@@ -243,6 +255,12 @@ def _refuse_text(fields: dict[int, pa.Field], layout: Layout, name: str) -> None
                 "row, expected numbers",
                 "Store the column as numbers, in this file and all others of the job.",
             )
+
+
+def _is_date(field: pa.Field) -> bool:
+    type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    dates = pa.types.is_timestamp(type_) or pa.types.is_date(type_)
+    return kind(field) == "time" and dates
 
 
 def _type(field: pa.Field) -> str:

@@ -17,9 +17,11 @@ What is a warning and what a plain line:
   repeats in train explain: the share of shared rows is at most twice the share of train's rows
   that have a copy in train, which is what a fair sample of the same source would show.
 - Groups shared with train are always a warning.
+- Of cross-validation, a group that stands in several folds is always a warning. Rows with an
+  exact copy in another fold are one from 1 % of the rows on, unless rows are coarse.
 
-With ``leakage=fail`` any shared row or group is an error, coarse or not; with ``ignore`` nothing
-is compared.
+With ``leakage=fail`` any row or group shared with train, coarse or not, and any group in several
+folds is an error; with ``ignore`` nothing is compared.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,7 @@ _DISTINCT = 1000  # up to this many distinct labels the report says how many the
 _IN_LINE = 8  # columns or groups named in a line of the log
 _EXAMPLES = 5
 _ROWS_OF_A_GROUP = 5  # of a group of equal rows
+_FOLDS = 100  # folds listed in the report
 _NOTABLE = 0.01
 _PIECE = 1 << 16  # rows or sparse values worked on at a time
 
@@ -400,12 +403,17 @@ class Part:
     copies: Duplicates | None = None
 
 
+_APART = "Split the data so that no row and no group of train stands in another channel"
+_TOGETHER = "Set cv_strategy=group, which keeps the rows of a group together"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One line for the log, and whether it asks for attention."""
+    """One line for the log, and whether it asks for attention; leakage has a remedy."""
 
     text: str
     warning: bool = False
+    remedy: str = _APART
 
 
 @dataclass(frozen=True)
@@ -415,6 +423,37 @@ class Report:
     content: dict[str, Any]
     findings: tuple[Finding, ...]
     leaks: tuple[Finding, ...]
+
+    def with_folds(self, found: Report) -> Report:
+        """Return this report with what ``folds`` found."""
+        return Report(
+            self.content | found.content, self.findings + found.findings, self.leaks + found.leaks
+        )
+
+
+class Divided(Protocol):
+    """How train is divided into folds, as ``treeline.folds.Division`` says it."""
+
+    @property
+    def strategy(self) -> str:
+        """What cv_strategy came to."""
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are."""
+
+    @property
+    def repeats(self) -> int:
+        """How often they are drawn."""
+
+    def held_out(self, repeat: int, fold: int) -> NDArray[np.intp]:
+        """Return the rows that a fold is scored on."""
+
+    def training(self, repeat: int, fold: int) -> NDArray[np.intp]:
+        """Return the rows that a fold trains on."""
+
+    def numbers(self, repeat: int) -> NDArray[np.int32] | None:
+        """Return the fold of each row; None where folds overlap."""
 
 
 def report(parts: Mapping[str, Part], leakage: str) -> Report:
@@ -435,15 +474,15 @@ def report(parts: Mapping[str, Part], leakage: str) -> Report:
 
 
 def refuse(report: Report, leakage: str) -> None:
-    """Raise ``DataError`` if ``leakage`` is fail and train shares a row or a group.
+    """Raise ``DataError`` if ``leakage`` is fail and there is leakage.
 
     Apart from ``report``, so that the report can be written first.
     """
     if leakage == "fail" and report.leaks:
+        remedies = dict.fromkeys(leak.remedy for leak in report.leaks)
         raise DataError(
             "; ".join(leak.text for leak in report.leaks),
-            "Split the data so that no row and no group of train stands in another channel, "
-            "or set leakage=warn to train all the same.",
+            f"{'. '.join(remedies)}, or set leakage=warn to train all the same.",
         )
 
 
@@ -568,6 +607,135 @@ def _groups_finding(role: str, groups: GroupOverlap) -> Iterator[Finding]:
         ids = _some([repr(shortened(text, 40)) for text in groups.examples], groups.count)
         plural = "" if groups.groups == 1 else "s"
         yield Finding(f"{role}: {which} group{plural} also in train: {ids}", warning=True)
+
+
+def folds(
+    division: Divided,
+    *,
+    task: str,
+    leakage: str,
+    hashes: Hashes,
+    label: Floats | None,
+    classes: Sequence[str] | None = None,
+    group: NDArray[np.int64] | None = None,
+    group_names: Sequence[str] | Sequence[int] = (),
+    origin: Callable[[int], str] = "row {}".format,
+) -> Report:
+    """Return what is to be said of the folds of train, for ``Report.with_folds``.
+
+    The first repeat speaks for all; of random splits, which overlap, the first one does. All
+    arrays are (rows,): ``group`` numbers the groups, whose ids are ``group_names``. ``leakage``
+    is the job's. Raises nothing; see ``refuse``.
+    """
+    listed = []
+    for fold in range(min(division.folds, _FOLDS)):
+        held_out = division.held_out(0, fold)
+        listed.append(
+            {
+                "fold": fold,
+                "training_rows": len(division.training(0, fold)),
+                "held_out_rows": len(held_out),
+                "label": None if label is None else _label(label[held_out], task, classes),
+            }
+        )
+    content: dict[str, Any] = {
+        "strategy": division.strategy,
+        "folds": division.folds,
+        "repeats": division.repeats,
+        "first_repeat": listed,
+        "more": division.folds - len(listed),
+    }
+    findings: list[Finding] = []
+    leaks: list[Finding] = []
+    if leakage != "ignore":
+        numbers = _block_of_each(division, len(hashes))
+        if group is not None:
+            shared = _groups_in_several(numbers, group, group_names)
+            content["groups"] = {
+                "count": shared.count,
+                "share": _share(shared.count, shared.groups),
+                "examples": shared.examples,
+            }
+            leaks += _split_groups_finding(division.strategy, shared)
+        copies = duplicates(hashes)
+        rows = _rows_in_several(numbers, hashes)
+        content["rows"] = {
+            "count": rows.count,
+            "share": _share(rows.count, rows.rows),
+            "examples": [[origin(one), origin(two)] for one, two in rows.examples],
+        }
+        findings += _split_rows_finding(division.strategy, rows, copies, origin)
+    return Report({"folds": content}, (*leaks, *findings), tuple(leaks))
+
+
+def _block_of_each(division: Divided, rows: int) -> NDArray[np.int32]:
+    """Return (rows,): the fold that holds a row out, -1 for one that is only trained on."""
+    numbers = division.numbers(0)
+    if numbers is None:
+        numbers = np.full(rows, -1, np.int32)
+        numbers[division.held_out(0, 0)] = 0
+    return numbers
+
+
+def _groups_in_several(
+    numbers: NDArray[np.int32], group: NDArray[np.int64], names: Sequence[str] | Sequence[int]
+) -> GroupOverlap:
+    """Return which groups have rows in more than one fold."""
+    one_of = np.zeros(len(names), np.int32)
+    one_of[group] = numbers  # some row's fold, for every group
+    shared = np.unique(group[numbers != one_of[group]]).tolist()
+    examples = sorted((str(names[each]) for each in shared), key=lambda text: (len(text), text))
+    there = int(np.count_nonzero(np.bincount(group)))
+    return GroupOverlap(there, len(shared), examples[:_IN_LINE])
+
+
+def _rows_in_several(numbers: NDArray[np.int32], hashes: Hashes) -> Overlap:
+    """Return which rows have a copy in another fold; examples are two rows each.
+
+    Takes 16 bytes per row.
+    """
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+    if not len(starts):
+        return Overlap(0, 0, [])
+    placed = numbers[order]
+    apart = np.minimum.reduceat(placed, starts) != np.maximum.reduceat(placed, starts)
+    sizes = np.diff(starts, append=len(order))
+    first = starts[apart]
+    earliest = first[np.argsort(order[first])[:_EXAMPLES]]
+    examples = []
+    for start in earliest.tolist():
+        other = start + int((placed[start:] != placed[start]).argmax())
+        examples.append((int(order[start]), int(order[other])))
+    return Overlap(len(hashes), int(sizes[apart].sum()), examples)
+
+
+def _split_groups_finding(strategy: str, groups: GroupOverlap) -> Iterator[Finding]:
+    if groups.count:
+        ids = _some([repr(shortened(text, 40)) for text in groups.examples], groups.count)
+        stand = "stands" if groups.count == 1 else "stand"
+        yield Finding(
+            f"folds: {groups.count:,} of {groups.groups:,} group"
+            f"{'' if groups.groups == 1 else 's'} {stand} in more than one fold, because "
+            f"cv_strategy={strategy} does not look at groups: {ids}",
+            warning=True,
+            remedy=_TOGETHER,
+        )
+
+
+def _split_rows_finding(
+    strategy: str, rows: Overlap, copies: Duplicates, origin: Callable[[int], str]
+) -> Iterator[Finding]:
+    if rows.count:
+        one, two = rows.examples[0]
+        share = _share(rows.count, rows.rows)
+        where = "on the other side of the split" if strategy == "shuffle" else "in another fold"
+        yield Finding(
+            f"folds: {rows.count:,} of {rows.rows:,} rows ({_percent(share)}) have an exact copy "
+            f"{where}, for example {origin(one)} and {origin(two)}{_expected(copies)}",
+            warning=share >= _NOTABLE and not copies.coarse,
+        )
 
 
 def _expected(copies: Duplicates) -> str:

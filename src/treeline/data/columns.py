@@ -1,4 +1,4 @@
-"""Which column of a file plays which part: label, weight, group, bounds, margin, feature.
+"""Which column of a file plays which part: label, weight, group, time, bounds, margin, feature.
 
 A part is asked for by name or by position (0-based; -1 is the last column). A text that is both
 a name and another column's position is refused, not guessed.
@@ -29,7 +29,8 @@ class Layout:
 
     ``names`` is None where the file names no columns. ``features`` are in the matrix's order.
     ``text`` are read as text whatever they look like, ``number`` as numbers, so that text in
-    them is an error; a column in neither is read as what it looks like.
+    them is an error; a column in neither is read as what it looks like. ``time`` is among
+    ``text``, so that no digit is lost, but a format with types of its own gives what it has.
     """
 
     names: tuple[str, ...] | None
@@ -37,6 +38,7 @@ class Layout:
     label: int | None = 0
     weight: int | None = None
     group: int | None = None
+    time: int | None = None
     lower: int | None = None
     upper: int | None = None
     margin: tuple[int, ...] = ()
@@ -51,6 +53,7 @@ class Layout:
             "label": self.label,
             "weight": self.weight,
             "group": self.group,
+            "time": self.time,
             "label_lower_bound": self.lower,
             "label_upper_bound": self.upper,
         }
@@ -99,12 +102,15 @@ def resolve(
         label=0 if label is None and bounds == [None, None] else label,
         weight=1 if weight is None and csv and options.csv_weights else weight,
         group=find.one("group_column", options.group_column),
+        time=find.one("time_column", options.time_column),
         lower=bounds[0],
         upper=bounds[1],
         margin=find.many("base_margin_column", options.base_margin_column),
     )
     ignored = find.many("ignore_columns", options.ignore_columns)
     categorical = find.many("categorical_columns", options.categorical_columns)
+    if options.keep_columns:
+        ignored += _beside(options.keep_columns, layout, ignored, where)
     _check_names(names, ignored, where)
     _check_distinct(layout, {"ignored": ignored, "categorical": categorical}, where)
     taken = {*layout.special.values(), *ignored}
@@ -115,13 +121,12 @@ def resolve(
             f"{where}: has {width} column(s) and none is left as a feature ({parts})",
             "A row needs the label and at least one feature; see label_column and ignore_columns.",
         )
-    group = () if layout.group is None else (layout.group,)
-    numbers = {i for part, i in layout.special.items() if part not in ("label", "group")}
+    texts = {i for part, i in layout.special.items() if part in ("group", "time")}
     return replace(
         layout,
         features=features,
-        text=frozenset((*categorical, *group)),
-        number=frozenset(numbers),
+        text=frozenset(categorical) | texts,
+        number=frozenset({*layout.special.values()} - texts - {layout.label}),
     )
 
 
@@ -168,6 +173,7 @@ def follow(
         label=moved(first.label),
         weight=moved(first.weight),
         group=moved(first.group),
+        time=moved(first.time),
         lower=moved(first.lower),
         upper=moved(first.upper),
         margin=tuple(place[i] for i in first.margin),
@@ -224,6 +230,28 @@ class _Finder:
             return f"{self._width} columns and no names (csv_header=true if its first row is names)"
         hint = nearest(asked, filter(str.isprintable, self._names))
         return f"the columns {_listed(self._names)}" + (f"; {hint}" if hint else "")
+
+
+def _beside(
+    kept: Sequence[str], layout: Layout, ignored: Sequence[int], where: str
+) -> tuple[int, ...]:
+    """Return the columns that are neither among the features ``kept``, by name, nor a part."""
+    names = layout.names
+    if names is None:
+        raise DataError(
+            f"{where}: has no column names, and dataset_preset finds its columns by name: "
+            f"{', '.join(kept)}",
+            "Write the names into the file (csv_header=true if its first row is names), or leave "
+            "dataset_preset out.",
+        )
+    missing = [name for name in kept if name not in names]
+    if missing:
+        raise DataError(
+            f"{where}: of the {len(kept)} features of dataset_preset it lacks {', '.join(missing)}",
+            "Name those that the files do not have in ignore_columns, or leave dataset_preset out.",
+        )
+    taken = {*layout.special.values(), *ignored}
+    return tuple(i for i, name in enumerate(names) if name not in kept and i not in taken)
 
 
 def _check_names(names: tuple[str, ...] | None, ignored: Sequence[int], where: str) -> None:

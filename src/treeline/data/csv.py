@@ -677,10 +677,12 @@ def _asked_names(options: DataOptions) -> frozenset[str]:
         options.label_column,
         options.weight_column,
         options.group_column,
+        options.time_column,
         options.label_lower_bound_column,
         options.label_upper_bound_column,
         *options.base_margin_column,
         *options.ignore_columns,
+        *options.keep_columns,
         *options.categorical_columns,
     )
     return frozenset(each for each in asked if each and not re.fullmatch(r"-?\d+", each))

@@ -43,7 +43,8 @@ class Table(Protocol):
         """Yield the rows in order, with the columns ``layout.read`` in that order.
 
         A column is float32 with nulls for missing values, or text: string, or a dictionary of
-        int32 to string. Those in ``layout.text`` are text, those in ``layout.number`` float32.
+        int32 to string. Those in ``layout.text`` are text, those in ``layout.number`` float32;
+        ``layout.time`` may be numbers, timestamps or dates of any width.
         """
 
     def close(self) -> None:

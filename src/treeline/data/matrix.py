@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,11 +14,16 @@ from numpy.typing import NDArray
 
 from treeline.data import columns, encoding
 from treeline.data.records import Csr, Floats
+from treeline.data.times import Times
 from treeline.errors import DataError
 
 if TYPE_CHECKING:
     from treeline.data.audit import ColumnStats
     from treeline.data.columns import Layout
+
+
+_CORRECT = "Correct or drop these rows; missing is allowed in features only."
+_DROP = "missing_label=drop leaves rows without a label out"
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Schema:
     ``layout`` is that of its first file, with the kind of every column known; None for formats
     without columns. ``categories`` has the texts of every categorical feature by its position
     among the features, in the order of their codes, ``classes`` those of the label.
+    ``time_kind`` is whether the times are numbers or dates, as in ``times``.
     """
 
     features: int
@@ -35,6 +42,7 @@ class Schema:
     classes: tuple[str, ...] | None = None
     layout: Layout | None = None
     origin: str = "train"
+    time_kind: str | None = None
 
     def feature(self, position: int) -> str:
         """Return how messages name a feature."""
@@ -48,9 +56,10 @@ class Matrix:
     ``features`` is (rows, columns) float32 row-major with nan for missing (perhaps mapped from a
     file), or sparse. ``label``, ``weight``, ``lower`` and ``upper`` are (rows,) float32,
     ``margin`` is (rows, outputs), ``group`` is (rows,) with the number of each row's group in
-    the order of appearance. ``hashes`` is (rows,) uint64, the same for the same features and
-    label in any format. ``fingerprint`` is a hash of all of it, which does not depend on the
-    format, the file names or how the rows are divided into files.
+    the order of appearance. ``time`` is (rows,) and only orders the rows: int64 of whole numbers,
+    or of nanoseconds since 1970, else float64. ``hashes`` is (rows,) uint64, the same for the
+    same features and label in any format. ``fingerprint`` is a hash of all of it, which does not
+    depend on the format, the file names or how the rows are divided into files.
     """
 
     features: Floats | Csr
@@ -67,6 +76,7 @@ class Matrix:
     fingerprint: str
     origin: Origin
     notes: tuple[str, ...] = ()
+    time: Times | None = None
 
     @property
     def rows(self) -> int:
@@ -86,10 +96,15 @@ class Matrix:
 
 @dataclass
 class Origin:
-    """Which file a row came from, for messages."""
+    """Which file a row came from, for messages.
+
+    ``left_out`` has, for each row that was left out, how many rows were kept before it;
+    ``starts`` count these rows too.
+    """
 
     names: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
+    left_out: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, name: str, start: int) -> None:
         """Note that rows from ``start`` (0-based) on come from file ``name``."""
@@ -97,9 +112,19 @@ class Origin:
         self.starts.append(start)
 
     def of(self, row: int) -> str:
-        """Return where row ``row`` (0-based) stands, counted from 1 within its file."""
+        """Return where row ``row`` (0-based, of those kept) stands, from 1 within its file."""
+        row += bisect.bisect_right(self.left_out, row)
         i = bisect.bisect_right(self.starts, row) - 1
         return f"{self.names[i]} row {row - self.starts[i] + 1}"
+
+    def before(self, other: Origin, rows: int) -> Origin:
+        """Return the origin of these rows, ``rows`` of them kept, and of those of ``other``."""
+        offset = rows + len(self.left_out)
+        return Origin(
+            [*self.names, *other.names],
+            [*self.starts, *(start + offset for start in other.starts)],
+            self.left_out + array("q", (row + rows for row in other.left_out)),
+        )
 
 
 def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) -> None:
@@ -107,9 +132,9 @@ def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) 
     if unseen and matrix.label is not None:
         _refuse_unseen(matrix, matrix.label, unseen)
     if matrix.label is not None:
-        _refuse(
-            ~np.isfinite(matrix.label), matrix, matrix.label, "the label is missing or infinite"
-        )
+        bad, what = ~np.isfinite(matrix.label), "the label is missing or infinite"
+        remedy = f"{_CORRECT} {_DROP}." if np.isnan(matrix.label).any() else _CORRECT
+        _refuse(bad, matrix, matrix.label, what, remedy)
     if matrix.weight is not None:
         bad = ~(np.isfinite(matrix.weight) & (matrix.weight >= 0))
         _refuse(bad, matrix, matrix.weight, "the weight is missing, infinite or negative")
@@ -135,7 +160,7 @@ def _refuse_unseen(matrix: Matrix, label: Floats, unseen: Mapping[str, int]) -> 
     raise DataError(
         f"{matrix.origin.of(int(bad.argmax()))}: the label is {missing}none of the classes of "
         f"train ({known}{more}): {found}; {count} such row(s) of {matrix.rows}",
-        "Give every class to train, or drop these rows.",
+        "Give every class to train, or drop these rows." + (f" {_DROP}." if missing else ""),
     )
 
 
@@ -165,7 +190,13 @@ def _check_infinite(matrix: Matrix, stats: ColumnStats) -> None:
     _refuse(bad, matrix, None, f"{name} (counted from 0, the label aside) is infinite")
 
 
-def _refuse(bad: NDArray[np.bool_], matrix: Matrix, values: Floats | None, what: str) -> None:
+def _refuse(
+    bad: NDArray[np.bool_],
+    matrix: Matrix,
+    values: Floats | None,
+    what: str,
+    remedy: str = _CORRECT,
+) -> None:
     count = int(bad.sum())
     if count == 0:
         return
@@ -173,7 +204,7 @@ def _refuse(bad: NDArray[np.bool_], matrix: Matrix, values: Floats | None, what:
     found = "" if values is None else f" ({values[row]:g})"
     raise DataError(
         f"{matrix.origin.of(row)}: {what}{found}; {count} such row(s) of {matrix.rows}",
-        "Correct or drop these rows; missing is allowed in features only.",
+        remedy,
     )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from treeline.data import columns, encoding, rowhash
@@ -22,6 +24,7 @@ from treeline.data.encoding import Categories, Groups
 from treeline.data.matrix import Matrix, Origin, Schema, check_values
 from treeline.data.records import Csr, Floats, Records
 from treeline.data.storage import DenseRows, Growing, SparseRows
+from treeline.data.times import TimeColumn
 from treeline.errors import DataError, ResourceError, shortened
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def read(
     files that differ in their columns, labels or weights that are missing, infinite values, no
     rows at all, and whatever the format's reader refuses.
     """
-    builder = _Builder(schema, limits)
+    builder = _Builder(schema, limits, drop=options.missing_label == "drop")
     reader = dataset.format.reader(options, threads)
     if dataset.format.has_columns:
         _Tables(dataset, options, builder, schema).read(reader, check)
@@ -71,8 +74,10 @@ def read(
         _read_records(dataset, options, builder, reader, check)
     if builder.rows == 0:
         noted = f" ({'; '.join(reader.notes)})" if reader.notes else ""
+        left_out = builder.left_out
+        what = f"one of their {left_out} rows has a label" if left_out else "one row"
         raise DataError(
-            f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not one row{noted}",
+            f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not {what}{noted}",
             "Check that the files are complete; csv_header=false if a CSV's only row is data.",
         )
     found = builder.finish(tuple(reader.notes), check)
@@ -121,6 +126,7 @@ class _Tables:
         if self._settled:
             return
         text = {i for i, array in arrays.items() if not pa.types.is_float32(array.type)}
+        text |= {i for i in arrays if i == layout.time}  # so that CSV keeps all its digits
         number = frozenset(arrays) - text
         settled = replace(layout, text=frozenset(text), number=number)
         self._first, self._origin, self._settled = settled, source.name, True
@@ -181,6 +187,7 @@ def _without_last(layout: Layout, count: int) -> Layout:
         label=inside(layout.label),
         weight=inside(layout.weight),
         group=inside(layout.group),
+        time=inside(layout.time),
         lower=inside(layout.lower),
         upper=inside(layout.upper),
         margin=tuple(i for i in layout.margin if i < width),
@@ -206,7 +213,7 @@ def _read_records(
 
 
 def _check_no_columns(dataset: Dataset, options: DataOptions) -> None:
-    single = ("label", "weight", "group", "label_lower_bound", "label_upper_bound")
+    single = ("label", "weight", "group", "time", "label_lower_bound", "label_upper_bound")
     asked = [f"{part}_column" for part in single if getattr(options, f"{part}_column") is not None]
     many = ("base_margin_column", "ignore_columns", "categorical_columns")
     asked += [name for name in many if getattr(options, name)]
@@ -221,8 +228,9 @@ def _check_no_columns(dataset: Dataset, options: DataOptions) -> None:
 class _Builder:
     """Collects the rows of one data set, whatever they come as."""
 
-    def __init__(self, schema: Schema | None, limits: Limits) -> None:
+    def __init__(self, schema: Schema | None, limits: Limits, *, drop: bool) -> None:
         self.rows = 0
+        self._drop = drop
         self.layout: Layout | None = None
         self._known = schema
         self._limits = limits
@@ -231,15 +239,21 @@ class _Builder:
         self._sparse: SparseRows | None = None
         self._parts: dict[str, Growing] = {}
         self._groups = Groups()
+        self._times = TimeColumn(schema.time_kind if schema else None)
         self._classes = Categories(schema.classes if schema else None)
         self._categories: dict[int, Categories] = {}
         self._names: tuple[str, ...] | None = None
         self._text_label = False
         self._look = _Look()
 
+    @property
+    def left_out(self) -> int:
+        """How many rows were left out for want of a label."""
+        return len(self._origin.left_out)
+
     def start_file(self, name: str) -> None:
         """Note that what follows comes from file ``name``."""
-        self._origin.add(name, self.rows)
+        self._origin.add(name, self.rows + self.left_out)
 
     def add_columns(self, arrays: Mapping[int, pa.Array], layout: Layout, rows: int) -> None:
         """Append a batch of ``rows`` rows, given by the positions of its columns."""
@@ -249,6 +263,8 @@ class _Builder:
                 f"{self._known.origin} has {self._known.features}",
                 "Give all data of the job, and of an earlier model, the same columns.",
             )
+        if self._drop and layout.label is not None:
+            arrays, rows = self._of_labelled(arrays, arrays[layout.label])
         dense = self._dense_rows(len(layout.features))
         self._names = self._names or layout.feature_names
         block = dense.room(rows)
@@ -260,18 +276,14 @@ class _Builder:
         if not self._unsettled:
             self._look.at(block, label)
         dense.keep(block)
-        for part, position in layout.special.items():
-            if part == "group":
-                self._append(part, self._groups.codes(arrays[position]))
-            elif part != "label" and not part.startswith("base_margin"):
-                self._append(part, _floats(arrays[position]))
-        if layout.margin:
-            margin = np.column_stack([_floats(arrays[i]) for i in layout.margin])
-            self._parts.setdefault("margin", Growing(np.float32, margin.shape[1])).append(margin)
+        self._add_parts(arrays, layout)
         self.rows += rows
 
     def add_records(self, records: Records, file: str) -> None:
         """Append a block of rows that say themselves what they are."""
+        kept = self._labelled(~np.isnan(records.label)) if self._drop else None
+        if kept is not None:
+            records = records.of_rows(kept)
         rows = len(records.label)
         for part, column in (("weight", records.weight), ("group", records.group)):
             if (column is None) == (part in self._parts) and self.rows:
@@ -298,6 +310,8 @@ class _Builder:
         features, categories, moved = self._take_features()
         classes, moved_classes = self._classes.order() if self._text_label else (None, None)
         parts = {part: growing.take() for part, growing in self._parts.items()}
+        if self._times.kind is not None:
+            parts["time"] = self._times.take()
         label = parts.get("label")
         if label is not None and moved_classes is not None:
             _move(label, moved_classes)
@@ -313,6 +327,7 @@ class _Builder:
             lower=parts.get("label_lower_bound"),
             upper=parts.get("label_upper_bound"),
             margin=parts.get("margin"),
+            time=parts.get("time"),
             schema=self._schema(features, categories, classes),
             stats=stats,
             hashes=hashes,
@@ -328,6 +343,18 @@ class _Builder:
         """Whether codes may still move: those of texts that are learned from the rows."""
         learned = self._known is None and bool(self._categories)
         return learned or (self._text_label and self._classes.open)
+
+    def _add_parts(self, arrays: Mapping[int, pa.Array], layout: Layout) -> None:
+        for part, position in layout.special.items():
+            if part == "group":
+                self._append(part, self._groups.codes(arrays[position]))
+            elif part == "time":
+                self._times.add(arrays[position], partial(self._place, layout.column(position)))
+            elif part != "label" and not part.startswith("base_margin"):
+                self._append(part, _floats(arrays[position]))
+        if layout.margin:
+            margin = np.column_stack([_floats(arrays[i]) for i in layout.margin])
+            self._parts.setdefault("margin", Growing(np.float32, margin.shape[1])).append(margin)
 
     def _dense_rows(self, width: int) -> DenseRows:
         if self._dense is None:
@@ -418,10 +445,36 @@ class _Builder:
     ) -> Schema:
         width = features.width if isinstance(features, Csr) else features.shape[1]
         origin = self._origin.names[0]
-        return Schema(width, self._names, categories, classes, self.layout, origin)
+        kind = self._times.kind
+        return Schema(width, self._names, categories, classes, self.layout, origin, kind)
+
+    def _of_labelled(
+        self, arrays: Mapping[int, pa.Array], label: pa.Array
+    ) -> tuple[Mapping[int, pa.Array], int]:
+        kept = self._labelled(_is_labelled(label))
+        if kept is None:
+            return arrays, len(label)
+        mask = pa.array(kept)
+        return {i: array.filter(mask) for i, array in arrays.items()}, int(kept.sum())
+
+    def _labelled(self, labelled: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Note which of the next rows have no label; return which have one, None for all."""
+        if labelled.all():
+            return None
+        before = self.rows + np.cumsum(labelled, dtype=np.int64)
+        self._origin.left_out.frombytes(before[~labelled].tobytes())
+        return labelled
+
+    def _place(self, column: str, row: int) -> str:
+        return f"{self._origin.of(self.rows + row)}, {column}"
 
     def _remarks(self, matrix: Matrix) -> list[str]:
         remarks = []
+        if self.left_out:
+            remarks.append(
+                f"{self.left_out} of {self.left_out + self.rows} rows have no label and are left "
+                "out (missing_label=drop)"
+            )
         for j, each in sorted(self._categories.items()):
             if each.unseen:
                 count, rows = sum(each.unseen.values()), matrix.rows
@@ -478,6 +531,16 @@ def _fingerprint(hashes: NDArray[np.uint64], parts: Mapping[str, NDArray[Any]]) 
     for part in sorted(parts):
         fingerprint.update_array(part, parts[part])
     return f"blake2b:{fingerprint.hexdigest()}"
+
+
+def _is_labelled(column: pa.Array) -> NDArray[np.bool_]:
+    """Return (rows,) whether there is a label: a number, or a text that is not empty."""
+    if pa.types.is_float32(column.type):
+        return ~np.isnan(_floats(column))
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    said = pc.cast(pc.not_equal(column, ""), pa.int8())
+    return encoding.values(said, np.dtype(np.int8), fill=0).astype(np.bool_)
 
 
 def _floats(array: pa.Array) -> Floats:

@@ -41,6 +41,13 @@ class Csr:
         """Rows and columns, as of an array."""
         return self.rows, self.width
 
+    def of_rows(self, kept: NDArray[np.bool_]) -> Csr:
+        """Return the rows that ``kept`` (rows,) is true for."""
+        lengths = np.diff(self.indptr)
+        there = np.repeat(kept, lengths)
+        indptr = np.concatenate([[0], np.cumsum(lengths[kept])])
+        return Csr(indptr, self.indices[there], self.values[there], self.width)
+
 
 @dataclass(frozen=True)
 class Records:
@@ -56,6 +63,17 @@ class Records:
     weight: Floats | None = None
     group: NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
+
+    def of_rows(self, kept: NDArray[np.bool_]) -> Records:
+        """Return the rows that ``kept`` (rows,) is true for."""
+        features = self.features
+        return Records(
+            self.label[kept],
+            features.of_rows(kept) if isinstance(features, Csr) else features[kept],
+            None if self.weight is None else self.weight[kept],
+            None if self.group is None else self.group[kept],
+            self.names,
+        )
 
 
 class RepeatedIndexError(Exception):

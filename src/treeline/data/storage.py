@@ -137,9 +137,26 @@ class SparseRows:
         return Csr(self._indptr.take(), self._indices.take(), self._values.take(), width)
 
 
+class Picked:
+    """Some of the rows that stand in a file, read when a slice of them is asked for."""
+
+    def __init__(self, rows: Floats, numbers: NDArray[np.intp]) -> None:
+        self._rows = rows
+        self._numbers = numbers
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, as of an array."""
+        return len(self._numbers), self._rows.shape[1]
+
+    def __getitem__(self, part: slice) -> Floats:
+        """Return a slice of the rows, in memory."""
+        return np.asarray(self._rows[self._numbers[part]])
+
+
 def is_spooled(rows: object) -> bool:
     """Whether ``rows`` stand in a file."""
-    return isinstance(rows, np.memmap)
+    return isinstance(rows, np.memmap | Picked)
 
 
 def _write(file: IO[bytes], rows: Floats) -> None:

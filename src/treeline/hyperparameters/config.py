@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from treeline import opt_ml
 from treeline.errors import HyperparameterError, shortened
-from treeline.hyperparameters.kinds import DELIMITERS, Kind, RejectedError, Value, nearest
+from treeline.hyperparameters import environment, presets
+from treeline.hyperparameters.kinds import DELIMITERS, Kind, RejectedError, Value, nearest, same
 from treeline.hyperparameters.rules import Asked, Problem, advice, problems, unused
 from treeline.hyperparameters.table import ALIASES, TABLE
 from treeline.metrics.log import FINAL_SCORE
@@ -18,6 +20,7 @@ _TUNER = "_tuning_objective_metric"
 _FOLLOWED = "objective_metric"  # the same wish in a person's hand
 _DATA = ("train", "validation")
 _SWITCHED = {"true": True, "false": False}
+_NO_CHOICES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class DataOptions:
     csv_delimiter: str | None = None  # one of , tab ; | or a blank for runs of blanks
     missing_values: tuple[str, ...] | None = None
     missing_label: str = "fail"  # or drop
+    keep_columns: tuple[str, ...] = ()  # the features of a preset, by name; empty: all
     hive_partitions: bool = False
     leakage: str = "warn"  # warn, fail or ignore
     external_memory: bool | None = None  # None: when the data would not fit the memory
@@ -126,23 +130,28 @@ class Config:
         return data, self.objective_metric or list(scores[data])[-1]
 
 
-def parse(values: Mapping[str, str]) -> Config:
-    """Return what ``values`` ask for; raise one ``HyperparameterError`` for all problems."""
+def parse(values: Mapping[str, str], choices: Mapping[str, str] = _NO_CHOICES) -> Config:
+    """Return what ``values`` ask for; raise one ``HyperparameterError`` for all problems.
+
+    ``choices`` are the variables of ``opt_ml.CHOICES``, which stand for what ``values`` leave out.
+    """
     found: list[Problem] = []
-    warnings: list[str] = []
     given = _canonical(values, found)
-    parsed = _parsed(given, found)
+    lines = environment.fill(given, choices, found)
+    asked_for, more_lines = presets.expanded(given)
+    parsed = _parsed(asked_for, found)
+    warnings = [*lines, *more_lines]
     replaced = {name: _without_old(name, value, warnings) for name, value in parsed.items()}
     if "_kfold" in replaced:  # the same number under a name that says more
         replaced.setdefault("cv_folds", replaced["_kfold"])
-    broken = frozenset(given).difference(parsed)
+    broken = frozenset(asked_for).difference(parsed)
     source, tuned = _tuned(replaced, found, warnings)
     asked = Asked(replaced, broken, _metrics(replaced, source, tuned), tuned)
-    found += problems(asked)
+    found += (*problems(asked), *presets.problems(asked))
     if found:
         raise _error(found)
     warnings += [f"{name} {TABLE[name].dead}" for name in parsed if TABLE[name].dead]
-    return _config(asked, given, (*warnings, *advice(asked)))
+    return _config(asked, given, (*warnings, *presets.advice(asked), *advice(asked)))
 
 
 def _canonical(values: Mapping[str, str], found: list[Problem]) -> dict[str, str]:
@@ -154,20 +163,12 @@ def _canonical(values: Mapping[str, str], found: list[Problem]) -> dict[str, str
             if not spelled.startswith(_FRAMEWORK_PREFIX):
                 hint = nearest(spelled, [*TABLE, *ALIASES])
                 found.append(Problem(spelled, text, "", hint))
-        elif name in given and not _same(name, given[name], text):
+        elif name in given and not same(TABLE[name].kind, given[name], text):
             allowed = f"one value, not also {given[name]!r} under its other name"
             found.append(Problem(spelled, text, allowed))
         else:
             given[name] = text
     return given
-
-
-def _same(name: str, one: str, other: str) -> bool:
-    kind = TABLE[name].kind
-    try:
-        return kind.parse(one) == kind.parse(other)
-    except RejectedError:
-        return one == other
 
 
 def _parsed(given: Mapping[str, str], found: list[Problem]) -> dict[str, Value]:
@@ -284,6 +285,7 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
 
 def _data(asked: Asked) -> DataOptions:
     missing = asked.get("missing_values")
+    keep, ignore = presets.kept(asked)
     return DataOptions(
         label_column=_word(asked, "label_column"),
         weight_column=_word(asked, "weight_column"),
@@ -292,13 +294,14 @@ def _data(asked: Asked) -> DataOptions:
         label_lower_bound_column=_word(asked, "label_lower_bound_column"),
         label_upper_bound_column=_word(asked, "label_upper_bound_column"),
         base_margin_column=_words(asked, "base_margin_column"),
-        ignore_columns=_words(asked, "ignore_columns"),
+        ignore_columns=ignore,
         categorical_columns=_words(asked, "categorical_columns"),
         csv_weights=bool(asked.get("csv_weights")),
         csv_header=_SWITCHED.get(str(asked.get("csv_header"))),
         csv_delimiter=DELIMITERS.get(str(asked.get("csv_delimiter"))),
         missing_values=None if missing is None else _words(asked, "missing_values"),
         missing_label=str(asked.get("missing_label")),
+        keep_columns=keep,
         hive_partitions=bool(asked.get("hive_partitions")),
         leakage=str(asked.get("leakage")),
         external_memory=_SWITCHED.get(str(asked.get("external_memory"))),
@@ -373,15 +376,20 @@ def _plain(kind: Kind, value: Value | None) -> int | float | str:
 
 
 def _error(found: list[Problem]) -> HyperparameterError:
+    variables = [each for each in found if each.name in opt_ml.CHOICES]
     if len(found) == 1:
-        cause = f"Hyperparameter {_line(found[0], 80, 600)}"
+        what = "Environment variable" if variables else "Hyperparameter"
+        cause = f"{what} {_line(found[0], 80, 600)}"
     else:
         lines = "; ".join(f"({i}) {_line(each, 30, 60)}" for i, each in enumerate(found, 1))
         cause = f"{len(found)} problems with the hyperparameters: {lines}"
     those = "it" if len(found) == 1 else "them"
+    places = "hyperparameters of the training job or of the tuner's ranges"
+    if variables:
+        places += " (a name in capitals: in the environment of the image or of the job)"
     return HyperparameterError(
         cause,
-        f"Correct {those} in the hyperparameters of the training job or of the tuner's ranges; "
+        f"Correct {those} in the {places}; "
         "docs/hyperparameters.md lists every name with what it takes.",
     )
 

@@ -82,6 +82,14 @@ class Integer(Kind):
         return {"Type": "Integer", "Range": {"IntegerParameterRangeSpecification": ends}}
 
 
+class Bins(Integer):
+    """A whole number that may also be written ``64.0``: the RAPIDS example's is a float."""
+
+    def parse(self, text: str) -> int:
+        """Return the whole number."""
+        return super().parse(unquoted(text).removesuffix(".0"))
+
+
 class Continuous(Kind):
     """A number in an interval such as ``(0, 1]``; nan and infinity are never one."""
 
@@ -314,6 +322,14 @@ def unquoted(text: str) -> str:
         except ValueError:
             return plain
     return plain
+
+
+def same(kind: Kind, one: str, other: str) -> bool:
+    """Return whether both texts stand for one value."""
+    try:
+        return kind.parse(one) == kind.parse(other)
+    except RejectedError:
+        return one == other
 
 
 def bounds(interval: str) -> tuple[float, float]:

@@ -135,6 +135,25 @@ _OF_PROBABILITIES = frozenset(
     {"logloss", "error", "rmse", "rmsle", "mae", "mape", "mphe", "poisson-nloglik"}
 )
 
+# What a forest learns, and the criteria to grow it by, the default first.
+_GINI = ("gini", "entropy", "log_loss")
+_FOREST_CRITERIA: Mapping[str, tuple[str, ...]] = {
+    "binary:logistic": _GINI,
+    "multi:softprob": _GINI,
+    "multi:softmax": _GINI,
+    "reg:squarederror": ("squared_error", "absolute_error", "poisson"),
+}
+_FOREST_HINTS = {
+    "reg:absoluteerror": "a forest has criterion=absolute_error for it",
+    "count:poisson": "a forest has criterion=poisson for it",
+}
+_FOREST_NEVER = (
+    ("early_stopping_rounds", "nothing", "a forest is one round, and more trees do not overfit"),
+    ("base_margin_column", "nothing", "a forest starts from nothing"),
+)
+# Metrics that need XGBoost's own boosting to be computed.
+_BOOSTING_ONLY = frozenset({"mphe", "pre", "ndcg", "map", "ams"})
+
 
 def _classes(asked: Asked) -> Iterator[Problem]:
     if asked.task == MULTICLASS and asked.get("num_class") is None:
@@ -355,7 +374,52 @@ def _fold_models(asked: Asked) -> Iterator[Problem]:
         yield asked.problem("refit", "true, or keep_fold_models=true", "else there is no model")
 
 
+def _forest(asked: Asked) -> Iterator[Problem]:
+    """What a forest learns has to be said: a default of regression would be a silent choice."""
+    if asked.get("algorithm") != "random_forest":
+        return
+    here = "algorithm=random_forest"
+    if "objective" not in asked.values:
+        yield asked.problem("objective", ", ".join(_FOREST_CRITERIA), f"required by {here}")
+    elif asked.objective not in _FOREST_CRITERIA:
+        hint = _FOREST_HINTS.get(asked.objective, "")
+        yield asked.problem("objective", f"{', '.join(_FOREST_CRITERIA)} with {here}", hint)
+    for name, allowed, hint in _FOREST_NEVER:
+        if asked.get(name) is not None:
+            yield asked.problem(name, f"{allowed} with {here}", hint)
+    if asked.values.get("max_leaves") == 1:
+        yield asked.problem("max_leaves", f"0, or [2, +inf), with {here}")
+    for source, metric in asked.metrics:
+        if metric.family in _BOOSTING_ONLY:
+            yield Problem(
+                source, metric.name, f"{alternatives(metric, asked.objective)} with {here}"
+            )
+
+
+def _forest_engine(asked: Asked) -> Iterator[Problem]:
+    if asked.get("algorithm") != "random_forest":
+        return
+    here = f"forest_engine={asked.get('forest_engine')}"
+    if asked.get("forest_engine") == "xgboost":
+        if asked.get("min_samples_split") != 2:
+            hint = "XGBoost has no such limit; min_samples_leaf has an effect"
+            yield asked.problem("min_samples_split", f"2 with {here}", hint)
+    elif asked.get("external_memory") == "true":
+        hint = "scikit-learn grows trees on rows, not on bins"
+        yield asked.problem("external_memory", f"auto or false with {here}", hint)
+    criteria = _FOREST_CRITERIA.get(asked.objective)
+    if criteria is None or "objective" not in asked.values or asked.get("criterion") is None:
+        return
+    if asked.get("forest_engine") == "xgboost":
+        criteria = criteria[:1]
+    if asked.get("criterion") not in criteria:
+        allowed = f"{' or '.join(criteria)} with objective={asked.objective} and {here}"
+        yield asked.problem("criterion", allowed)
+
+
 RULES: tuple[Rule, ...] = (
+    _forest,
+    _forest_engine,
     _rounds,
     _ordered,
     _folded,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from treeline.compute import PATHS
 from treeline.hyperparameters.kinds import (
+    Bins,
     Boolean,
     Categorical,
     CategoricalList,
@@ -404,7 +405,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "max_depth", TREE, _COUNT_FROM_0, "6",
-        "depth of a tree; 0 is no limit",
+        "depth of a tree; 0 is no limit; absent, a random forest takes 16",
         tunable=(0, 10), needs=(_TREES,),
     ),
     Parameter(
@@ -626,13 +627,13 @@ _PARAMETERS = (
         tunable=(0.1, 1), needs=(_FOREST,), own=True,
     ),
     Parameter(
-        "n_bins", FOREST, Integer("[2, +inf)"), None,
+        "n_bins", FOREST, Bins("[2, +inf)"), None,
         "bins a column is cut into; absent: sklearn looks at every value, xgboost takes 256",
         needs=(_FOREST,), own=True,
     ),
     Parameter(
         "bootstrap", FOREST, _BOOL, "true",
-        "each tree sees rows drawn anew; false: each sees all",
+        "each tree sees rows drawn anew (xgboost: 63% of them); false: each sees all",
         needs=(_FOREST,), own=True,
     ),
     Parameter(
@@ -642,7 +643,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "min_samples_leaf", FOREST, _COUNT, "1",
-        "least number of rows in a leaf",
+        "least number of rows in a leaf; xgboost sums their weights where they have some",
         needs=(_FOREST,), own=True,
     ),
     Parameter(
@@ -653,6 +654,7 @@ _PARAMETERS = (
         ), None,
         "what a split improves: gini when absent for classes, squared_error for numbers",
         needs=(_FOREST,), own=True,
+        old={"friedman_mse": Old("squared_error", "has always been squared_error in a forest")},
     ),
     # --- accepted, without effect -------------------------------------------------------
     Parameter(

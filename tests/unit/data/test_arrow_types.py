@@ -337,3 +337,32 @@ def test_pandas_metadata_of_any_form_does_no_harm(text: str) -> None:
     notes: list[str] = []
     assert arrow_types.data_columns(schema, "a.parquet", notes) == [0]
     assert notes == []
+
+
+# --- the time -------------------------------------------------------------------------------
+
+TIME: dict[str, Any] = {"time": 1, "features": (), "text": frozenset({1})}
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [pa.int64(), pa.float64(), pa.date32(), pa.timestamp("ns"), pa.timestamp("s", "Europe/Berlin"),
+     pa.dictionary(pa.int32(), pa.timestamp("ms"))],
+)  # fmt: skip
+def test_the_time_is_given_as_stored(type_: pa.DataType) -> None:
+    column = pa.array([1, 2], pa.int64() if pa.types.is_integer(type_) else pa.int32())
+    if pa.types.is_dictionary(type_):
+        stored = column.cast(pa.int64()).cast(pa.timestamp("ms")).dictionary_encode()
+    elif pa.types.is_timestamp(type_):
+        stored = column.cast(pa.int64()).cast(type_)
+    else:
+        stored = column.cast(type_)
+    assert converted(stored, **TIME).equals(stored)
+
+
+def test_the_time_may_be_text_but_no_duration() -> None:
+    assert converted(pa.array(["2024-01-01"]), **TIME).to_pylist() == ["2024-01-01"]
+    for type_ in (pa.duration("s"), pa.time32("s")):
+        assert str(type_) in refused({"x": pa.array([1, 2, 3], type_)}, **TIME).cause
+    # A date that is no time is refused as before.
+    assert "column 1 'x' (date32[day])" in refused({"x": pa.array([1, 2, 3], pa.date32())}).cause

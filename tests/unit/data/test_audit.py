@@ -525,3 +525,150 @@ def test_cmapss(shared_data: Path) -> None:
     }
     with pytest.raises(DataError, match="all 100 groups also in train"):
         audit.refuse(audit.report(parts, "fail"), "fail")
+
+
+# Folds
+
+
+class Halves:
+    """The first rows in fold 0, the others in fold 1."""
+
+    strategy = "kfold"
+    folds = 2
+    repeats = 3
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = np.array(numbers, np.int32)
+
+    def held_out(self, repeat: int, fold: int) -> Any:
+        return np.flatnonzero(self._numbers == fold)
+
+    def training(self, repeat: int, fold: int) -> Any:
+        return np.flatnonzero(self._numbers != fold)
+
+    def numbers(self, repeat: int) -> Any:
+        return self._numbers
+
+
+class OneSplit(Halves):
+    """Random splits, which have no fold of each row."""
+
+    strategy = "shuffle"
+
+    def numbers(self, repeat: int) -> None:
+        return None
+
+
+def of_folds(division: Halves, values: Any, leakage: str = "warn", **more: Any) -> audit.Report:
+    given: dict[str, Any] = {"task": "regression", "label": None, "origin": origin("train")}
+    return audit.folds(division, hashes=hashes(values), leakage=leakage, **(given | more))
+
+
+def test_folds_of_clean_data() -> None:
+    found = of_folds(
+        Halves(0, 0, 1, 1, 0),
+        range(5),
+        task="binary",
+        label=rows([0, 1, 1, 1, 0]),
+        classes=["no", "yes"],
+        group=np.array([0, 0, 1, 2, 0]),
+        group_names=("a", "b", "c"),
+    )
+    assert lines(found) == []
+    entry = found.content["folds"]
+    first, second = entry.pop("first_repeat")
+    assert entry == {
+        "strategy": "kfold",
+        "folds": 2,
+        "repeats": 3,
+        "more": 0,
+        "groups": {"count": 0, "share": 0.0, "examples": []},
+        "rows": {"count": 0, "share": 0.0, "examples": []},
+    }
+    assert (first["fold"], first["training_rows"], first["held_out_rows"]) == (0, 2, 3)
+    assert [(c["class"], c["count"]) for c in first["label"]["classes"]] == [("no", 2), ("yes", 1)]
+    assert [(c["class"], c["count"]) for c in second["label"]["classes"]] == [("no", 0), ("yes", 2)]
+
+
+def test_labels_that_are_numbers_have_a_mean_in_each_fold() -> None:
+    found = of_folds(Halves(0, 0, 1), range(3), label=rows([1, 2, 5]))
+    assert [f["label"]["mean"] for f in found.content["folds"]["first_repeat"]] == [1.5, 5]
+
+
+def test_groups_in_several_folds() -> None:
+    grouped: dict[str, Any] = {
+        "group": np.array([1, 1, 0, 2, 1, 0]),
+        "group_names": ("b", "aa", "c", "unused"),
+    }
+    found = of_folds(Halves(0, 1, 1, 0, -1, 0), range(6), **grouped)
+    assert lines(found) == [
+        "WARNING: folds: 2 of 3 groups stand in more than one fold, because cv_strategy=kfold "
+        "does not look at groups: 'b', 'aa'"
+    ]
+    assert found.content["folds"]["groups"] == {
+        "count": 2,
+        "share": 2 / 3,
+        "examples": ["b", "aa"],
+    }
+    with pytest.raises(DataError, match="2 of 3 groups") as caught:
+        audit.refuse(found, "fail")
+    assert caught.value.remedy == (
+        "Set cv_strategy=group, which keeps the rows of a group together, or set leakage=warn "
+        "to train all the same."
+    )
+    assert of_folds(Halves(0, 1), range(2), "ignore", **grouped).findings == ()
+
+
+def test_copies_in_several_folds() -> None:
+    # 7 stands in both folds, 8 twice in the same one.
+    found = of_folds(Halves(0, 0, 0, 1, 0, 1), [7, 8, 8, 7, 1, 2])
+    assert lines(found) == [
+        "WARNING: folds: 2 of 6 rows (33.3 %) have an exact copy in another fold, for example "
+        "train/a.csv row 1 and train/a.csv row 4"
+    ]
+    assert found.content["folds"]["rows"] == {
+        "count": 2,
+        "share": 2 / 6,
+        "examples": [["train/a.csv row 1", "train/a.csv row 4"]],
+    }
+    audit.refuse(found, "fail")  # copies are no leak of a group
+    split = of_folds(OneSplit(0, 1, 1, 1, 1, 1), [7, 8, 8, 7, 1, 2])
+    assert "on the other side of the split, for example" in split.findings[0].text
+
+
+def test_few_or_expected_copies_in_several_folds_are_no_warning() -> None:
+    many = np.arange(400)
+    many[399] = 0
+    half = np.repeat([0, 1], 200).tolist()
+    assert [f.warning for f in of_folds(Halves(*half), many).findings] == [False]
+    coarse = of_folds(Halves(0, 0, 1, 1), [1, 1, 1, 1])
+    assert [f.warning for f in coarse.findings] == [False]
+    assert "copies are to be expected" in coarse.findings[0].text
+
+
+def test_at_most_100_folds_are_listed() -> None:
+    division = Halves(*range(120))
+    division.folds = 120
+    entry = of_folds(division, range(120)).content["folds"]
+    assert (len(entry["first_repeat"]), entry["more"]) == (100, 20)
+
+
+def test_what_is_found_of_folds_joins_the_report(tmp_path: Path) -> None:
+    parts = {"train": part([0, 1], groups=["a"]), "test": part([1], "test", groups=["a"])}
+    grouped: dict[str, Any] = {"group": np.array([0, 0]), "group_names": ("a",)}
+    whole = audit.report(parts, "fail").with_folds(
+        of_folds(Halves(0, 1), [0, 1], "fail", **grouped)
+    )
+    audit.write(tmp_path, whole)
+    written = json.loads((tmp_path / "data_report.json").read_text())
+    assert written["folds"]["groups"]["count"] == 1
+    assert "train" in written
+    assert len(whole.findings) == 3
+    with pytest.raises(DataError) as caught:
+        audit.refuse(whole, "fail")
+    assert "1 of 1 group stands in more than one fold" in caught.value.cause
+    assert caught.value.remedy == (
+        "Split the data so that no row and no group of train stands in another channel. "
+        "Set cv_strategy=group, which keeps the rows of a group together, or set leakage=warn "
+        "to train all the same."
+    )

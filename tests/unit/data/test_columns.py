@@ -264,3 +264,47 @@ def test_an_ignored_index_without_a_name_is_ignored_everywhere() -> None:
 def test_how_messages_name_a_column() -> None:
     assert FIRST.column(3) == column_name(3, NAMES) == "column 3 'age'"
     assert column_name(3, None) == "column 3"
+
+
+# --- the features of a preset ---------------------------------------------------------------
+
+
+def test_only_the_columns_kept_are_features() -> None:
+    found = layout(keep_columns=("city", "age"), label_column="price")
+    assert (found.label, found.features) == (1, (3, 4))
+    assert found.read == (1, 3, 4)
+    # What plays another part is no feature, and an index without a name is not asked about.
+    found = layout(
+        ("", "y", "a", "b"), keep_columns=("a", "b"), label_column="y", weight_column="b"
+    )
+    assert (found.weight, found.features) == (3, (2,))
+    assert followed(found, ("b", "y", "a", "")).features == (2,)
+
+
+def test_a_column_kept_that_is_not_there() -> None:
+    error = refused(keep_columns=("age", "height", "size"), label_column="price")
+    assert "of the 3 features of dataset_preset it lacks height, size" in error.cause
+    assert "ignore_columns" in error.remedy
+    error = refused(None, keep_columns=("age", "city"), label_column="1")
+    assert "has no column names" in error.cause
+    assert "age, city" in error.cause
+    assert "csv_header=true" in error.remedy
+
+
+def test_a_category_that_is_not_kept_is_refused() -> None:
+    error = refused(keep_columns=("age",), label_column="price", categorical_columns=("city",))
+    assert "'city' is asked for as ignored and categorical" in error.cause
+
+
+# --- the time -------------------------------------------------------------------------------
+
+
+def test_the_time_is_a_part_and_read_as_text() -> None:
+    found = layout(time_column="w", label_column="price")
+    assert (found.time, found.special["time"]) == (2, 2)
+    assert 2 not in found.features
+    assert 2 in found.text
+    assert 2 not in found.number
+    moved = followed(found, NAMES[::-1])
+    assert moved.time == NAMES[::-1].index("w")
+    assert "asked for as group and time" in refused(group_column="2", time_column="w").cause

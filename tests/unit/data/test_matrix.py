@@ -63,6 +63,21 @@ def test_a_feature_is_named_by_place_and_name() -> None:
     assert Schema(2, ("age", "column")).feature(1) == "feature 1 'column'"
 
 
+def test_rows_left_out_count_where_a_row_stands() -> None:
+    """Of a.csv rows 1 and 4 are left out, of b.csv all 2, of c.csv row 2."""
+    origin = Origin()
+    origin.add("a.csv", 0)
+    origin.left_out.extend([0, 2])
+    origin.add("b.csv", 4)
+    origin.left_out.extend([2, 2])
+    origin.add("c.csv", 6)
+    origin.left_out.append(3)
+    expected = ["a.csv row 2", "a.csv row 3", "c.csv row 1", "c.csv row 3"]
+    assert [origin.of(row) for row in range(4)] == expected
+    both = origin.before(origin, 4)
+    assert [both.of(row) for row in range(8)] == 2 * expected
+
+
 # --- values
 
 
@@ -96,6 +111,8 @@ def test_values_no_objective_can_use(part: str, values: Any, what: str) -> None:
     error = refused(made(**{part: values}))
     assert error.cause == f"train/b.csv row 2: {what}"
     assert "missing is allowed in features only" in error.remedy
+    drops = "missing_label=drop" in error.remedy
+    assert drops == (part == "label" and NAN in values)
 
 
 def test_what_can_be_used_is_not_refused() -> None:

@@ -556,6 +556,7 @@ def test_a_weight_by_folder_has_to_be_a_number(tmp_path: Path) -> None:
         ("label_column", "0"),
         ("weight_column", "0"),
         ("group_column", "0"),
+        ("time_column", "0"),
         ("label_lower_bound_column", "0"),
         ("label_upper_bound_column", "0"),
         ("base_margin_column", ("0",)),
@@ -762,3 +763,191 @@ def test_texts_count_for_the_fingerprint(tmp_path: Path, change: Callable[[str],
     assert before != read(put(tmp_path / "2", a=change(text))).fingerprint
     halves = put(tmp_path / "3", a=text[:15], b=text[15:])
     assert before == read(halves).fingerprint
+
+
+# --- the time -------------------------------------------------------------------------------
+
+NOON = 1_704_110_400_000_000_000  # 2024-01-01T12:00:00Z in nanoseconds since 1970
+
+
+def test_a_time_keeps_every_digit_in_any_format(tmp_path: Path) -> None:
+    seconds = [1_700_000_003, 1_700_000_001, 1_700_000_002]
+    text = "y,t,a\n" + "".join(f"1,{t},5\n" for t in seconds)
+    options: dict[str, Any] = {"label_column": "y", "time_column": "t"}
+    found = [read(put(tmp_path / "csv", a=text), **options)]
+    for name, type_ in (("int", pa.int64()), ("double", pa.float64()), ("text", pa.string())):
+        column = pa.array([*map(str, seconds)] if name == "text" else seconds, type_)
+        root = put_parquet(tmp_path / name, y=[1, 1, 1], t=column, a=[5, 5, 5])
+        found.append(read(root, **options))
+    for each in found:
+        assert each.time is not None
+        assert (str(each.time.dtype), each.time.tolist()) == ("int64", seconds)
+        assert each.schema.feature_names == ("a",)
+        assert each.fingerprint == found[0].fingerprint
+    other = read(put(tmp_path / "other", a=text.replace("003", "004")), **options)
+    assert other.fingerprint != found[0].fingerprint
+    assert (other.hashes == found[0].hashes).all()  # it says nothing about what is learned
+
+
+def test_dates_of_any_format(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"time_column": "t"}
+    text = "y,t,a\n1,2024-01-01T12:00:00,5\n1,2023-12-31,6\n"
+    stamps = pa.array([NOON // 1000, NOON // 1000 - 36 * 3600 * 10**6], pa.timestamp("us"))
+    as_text = read(put(tmp_path / "csv", a=text), **options)
+    stored = read(put_parquet(tmp_path / "p", y=[1, 1], t=stamps, a=[5, 6]), **options)
+    for found in (as_text, stored):
+        assert found.time is not None
+        assert found.time.tolist() == [NOON, NOON - 36 * 3600 * 10**9]
+    assert as_text.fingerprint == stored.fingerprint
+
+
+def test_a_duration_is_no_time(tmp_path: Path) -> None:
+    root = put_parquet(tmp_path, y=[1], t=pa.array([1], pa.duration("s")), a=[5])
+    assert "column 1 't' (duration[s])" in refused(root, time_column="t")
+
+
+def test_times_of_the_validation_data_are_of_trains_kind(tmp_path: Path) -> None:
+    train = read(put(tmp_path / "t", a="y,t,a\n1,5,5\n1,6,6\n"), time_column="t")
+    text = put_parquet(tmp_path / "v", y=[1], t=["2024-01-01"], a=[1.0])
+    cause = refused(text, "validation", train.schema, time_column="t")
+    assert "row 1, column 1 't': the time is '2024-01-01'" in cause
+    numbers = put_parquet(tmp_path / "w", y=[1], t=[1_700_000_001.0], a=[1.0])
+    found = read(numbers, "validation", train.schema, time_column="t")
+    assert found.time is not None
+    assert found.time.tolist() == [1_700_000_001]
+
+
+def test_digits_are_kept_even_if_those_of_train_were_not(tmp_path: Path) -> None:
+    single = pa.array([1.0, 2.0], pa.float32())
+    train = read(put_parquet(tmp_path / "t", y=[1, 0], t=single, a=[5, 6]), time_column="t")
+    text = put(tmp_path / "v", a="y,t,a\n1,1700000001,5\n")
+    found = read(text, "validation", train.schema, time_column="t")
+    assert found.time is not None
+    assert found.time.tolist() == [1_700_000_001]
+
+
+@pytest.mark.parametrize(
+    ("rows", "cause"),
+    [
+        ("1,NA,5\n", "b.csv row 2, column 1 't': the time is missing"),
+        ("1,soon,5\n", "b.csv row 2, column 1 't': the time is 'soon'"),
+    ],
+)
+def test_a_bad_time_is_named_with_file_and_row(tmp_path: Path, rows: str, cause: str) -> None:
+    header = "y,t,a\n1,2024-01-01,5\n"
+    root = put(tmp_path, a=header, b=header + rows)
+    assert cause in refused(root, time_column="t")
+
+
+def test_a_time_by_folder(tmp_path: Path) -> None:
+    for day in ("2024-01-02", "2024-01-01"):
+        put_parquet(tmp_path / f"day={day}", y=[1.0], a=[2.0])
+    found = read(tmp_path, time_column="day", hive_partitions=True)
+    assert found.time is not None
+    assert np.argsort(found.time).tolist() == [0, 1]
+    assert found.schema.feature_names == ("a",)
+
+
+# --- rows without a label -------------------------------------------------------------------
+
+
+def test_rows_without_a_label_are_left_out_of_everything(tmp_path: Path) -> None:
+    header = "y,w,g,t,m,a,c\n"
+    rows = ["1,1,p,10,0,1,u\n", "0,2,q,20,0,2,v\n", "1,4,p,40,0,4,u\n", "0,5,r,50,1,5,w\n"]
+    gaps = [",9,z,30,9,9,x\n", "NA,9,z,30,9,9,x\n"]
+    options: dict[str, Any] = {
+        "label_column": "y", "weight_column": "w", "group_column": "g", "time_column": "t",
+        "base_margin_column": ("m",), "missing_label": "drop",
+    }  # fmt: skip
+    clean = read(put(tmp_path / "c", a=header + "".join(rows)), **options)
+    a = header + gaps[0] + rows[0] + gaps[1] + rows[1] + gaps[0]
+    b = header + rows[2] + gaps[1] + rows[3]
+    found = read(put(tmp_path / "d", a=a, b=b), **options)
+    assert found.fingerprint == clean.fingerprint
+    assert found.rows == 4
+    assert floats(found.features) == floats(clean.features)
+    assert floats(found.label) == [1, 0, 1, 0]
+    assert found.schema.categories == {1: ("u", "v", "w")}
+    assert found.group_names == ("p", "q", "r")
+    note = "4 of 8 rows have no label and are left out (missing_label=drop)"
+    assert found.notes[-1] == note
+    assert not [line for line in clean.notes if "label" in line]
+    places = [found.origin.of(row) for row in range(4)]
+    assert places == ["train/a.csv row 2", "train/a.csv row 4", "train/b.csv row 1",
+                      "train/b.csv row 3"]  # fmt: skip
+
+
+def test_errors_name_the_row_as_the_file_has_it(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"missing_label": "drop"}
+    assert "a.csv row 3: feature" in refused(put(tmp_path / "a", a="1,1\n,2\n1,inf\n"), **options)
+    assert "a.csv row 3: the label is missing or infinite (inf)" in refused(
+        put(tmp_path / "b", a="1,1\n,2\ninf,3\n"), **options
+    )
+    text = "y,t,a\n1,1,1\n,2,2\n1,x,3\n"
+    assert "a.csv row 3, column 1 't'" in refused(
+        put(tmp_path / "c", a=text), time_column="t", **options
+    )
+
+
+def test_a_text_label_that_is_empty_is_missing(tmp_path: Path) -> None:
+    labels = ["no", "", "yes", None]
+    root = put_parquet(tmp_path / "p", y=labels, a=[1.0, 2.0, 3.0, 4.0])
+    train = read(root, missing_label="drop")
+    assert train.schema.classes == ("no", "yes")
+    assert floats(train.label) == [0, 1]
+    assert floats(train.features) == [[1], [3]]
+    other = put(tmp_path / "v", a="y,a\nmaybe,1\n,2\nno,3\n")
+    cause = refused(other, "validation", train.schema, missing_label="drop")
+    assert "none of the classes of train ('no', 'yes'): 'maybe'; 1 such row(s) of 2" in cause
+
+
+def test_not_one_row_with_a_label(tmp_path: Path) -> None:
+    cause = refused(put(tmp_path, a="y,a\n,1\n,2\n"), missing_label="drop")
+    assert "1 file(s) and not one of their 2 rows has a label" in cause
+
+
+def test_a_whole_batch_without_labels(tmp_path: Path) -> None:
+    none = pa.array([None] * 4 + [1.0], pa.float64())
+    root = put_parquet(tmp_path, y=none, a=[1.0, 2.0, 3.0, 4.0, 5.0], t=[1, 2, 3, 4, 5], group=2)
+    found = read(root, missing_label="drop", time_column="t")
+    assert floats(found.features) == [[5]]
+    assert found.time is not None
+    assert found.time.tolist() == [5]
+
+
+def test_rows_that_say_themselves_what_they_are_may_lack_a_label(tmp_path: Path) -> None:
+    root = put_libsvm(
+        tmp_path / "s", a="nan:2 qid:1 0:9\n1:3 qid:1 0:1 2:2\nnan:2 qid:2 1:1\n0:1 qid:3 2:4\n"
+    )
+    found = read(root, missing_label="drop")
+    assert isinstance(found.features, Csr)
+    assert found.features.indptr.tolist() == [0, 2, 3]
+    assert found.features.indices.tolist() == [0, 2, 2]
+    assert found.features.values.tolist() == [1, 2, 4]
+    assert floats(found.weight) == [3, 1]
+    assert found.group_names == ("1", "3")
+    assert found.origin.of(1) == "train/a.libsvm row 4"
+    assert "the label is missing" in refused(root)
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    root = put_npz(tmp_path / "d", X=rows, y=np.array([1, np.nan, 0], np.float32))
+    assert floats(read(root, missing_label="drop").features) == [[0, 1], [4, 5]]
+
+
+# --- the features of a preset ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_columns_of_a_preset_are_found_by_name(tmp_path: Path, kind: str) -> None:
+    table: dict[str, Any] = {
+        "Tail": ["N1", "N2"], "DepTime": [900, 1000], "ArrDel15": [1.0, None], "Year": [2019, 2020],
+    }  # fmt: skip
+    if kind == "csv":
+        put(tmp_path, a="Tail,DepTime,ArrDel15,Year\nN1,900,1,2019\nN2,1000,,2020\n")
+    else:
+        put_parquet(tmp_path, **table)
+    found = read(
+        tmp_path, label_column="ArrDel15", keep_columns=("Year", "DepTime"), missing_label="drop"
+    )
+    assert found.schema.feature_names == ("DepTime", "Year")
+    assert floats(found.features) == [[900, 2019]]
+    assert floats(found.label) == [1]
