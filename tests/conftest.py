@@ -83,7 +83,9 @@ def _no_leaks() -> Iterator[None]:
 
 
 def _environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    """Return the environment, but for pytest's own variable and what scikit-learn's import sets."""
+    passing = ("PYTEST_CURRENT_TEST", "KMP_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(passing)}
 
 
 @pytest.fixture(scope="session")
