@@ -16,7 +16,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +25,7 @@ from treeline import ubjson
 from treeline.errors import ChannelError, PlatformError, shortened
 
 MODEL_NAME = "xgboost-model"  # the built-in image's name for it: UBJSON without an extension
+_FOLD_NAME = re.compile(re.escape(MODEL_NAME) + "-[0-9]+")
 MANIFEST_NAME = "treeline/manifest.json"
 MANIFEST_VERSION = 1
 
@@ -51,10 +52,12 @@ class EarlierModel:
 
 
 def clear(folder: Path) -> None:
-    """Remove the model and the manifest of an earlier run, the manifest first."""
+    """Remove the models and the manifest of an earlier run, the manifest first."""
     try:
-        for name in (MANIFEST_NAME, MODEL_NAME):
-            (folder / name).unlink(missing_ok=True)
+        name = MANIFEST_NAME
+        (folder / name).unlink(missing_ok=True)
+        for name in sorted(_models(folder)):
+            (folder / name).unlink()
     except OSError as error:
         raise PlatformError(
             f"An earlier run's {folder / name} could not be removed: {error.strerror or error}",
@@ -62,12 +65,25 @@ def clear(folder: Path) -> None:
         ) from error
 
 
-def write(folder: Path, model: bytes, manifest: Mapping[str, Any]) -> None:
-    """Write the model, then the manifest with its format version in front."""
+def _models(folder: Path) -> Iterator[str]:
+    """Yield the names of the models in ``folder``, those of folds too."""
+    for name in (path.name for path in folder.iterdir()) if folder.is_dir() else ():
+        if name == MODEL_NAME or _FOLD_NAME.fullmatch(name):
+            yield name
+
+
+def fold_name(fold: int) -> str:
+    """Return the name of a fold's model, as the built-in image numbers them."""
+    return f"{MODEL_NAME}-{fold}"
+
+
+def write(folder: Path, models: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+    """Write the models by name, then the manifest with its format version in front."""
     content = {"manifest_version": MANIFEST_VERSION, **manifest}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        _write_whole(folder / MODEL_NAME, model)
+        for name, model in models.items():
+            _write_whole(folder / name, model)
         _write_whole(folder / MANIFEST_NAME, text.encode())
     except OSError as error:
         raise PlatformError(

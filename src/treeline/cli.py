@@ -13,7 +13,9 @@ import treeline
 from treeline import hyperparameters
 from treeline.errors import ConfigError, TreelineError
 from treeline.metrics import log, names
-from treeline.opt_ml import Paths, read_hyperparameters, root_from
+from treeline.opt_ml import Paths, read_choices, read_hyperparameters, root_from
+
+_DATA = ("train", "validation", log.HOLD_OUT, "test")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,9 +74,12 @@ def _metric_names(tree: Path | None) -> list[str]:
         plain = [metric.name for metric in names.METRICS.values() if not metric.needs_parameter]
         return [log.FINAL_SCORE, *(f"validation:{name}" for name in plain)][: log.DEFINITIONS_LIMIT]
     paths = Paths(tree)
-    config = hyperparameters.parse(read_hyperparameters(paths))
+    config = hyperparameters.parse(read_hyperparameters(paths), read_choices(os.environ))
     printed = config.eval_metrics or (names.default_for(config.objective, config.booster),)
-    sets = [d for d in ("train", "validation") if d == "train" or (paths.channels / d).is_dir()]
+    sets = ["train", *(d for d in ("validation", "test") if (paths.channels / d).is_dir())]
+    if config.cv is not None:  # what a fold has not seen is its validation
+        kept = [log.HOLD_OUT] if "validation" in sets and not config.cv.pooled else []
+        sets = ["train", "validation", *kept, *(d for d in sets if d == "test")]
     return [log.FINAL_SCORE, *(f"{data}:{metric}" for metric in printed for data in sets)]
 
 
@@ -82,10 +87,10 @@ def _check_definition(name: str) -> None:
     data, colon, metric = name.partition(":")
     if name == log.FINAL_SCORE:
         return
-    if not colon or data not in ("train", "validation") or names.lookup(metric) is None:
+    if not colon or data not in _DATA or names.lookup(metric) is None:
         raise ConfigError(
             f"Metric {name!r} is not known",
-            "Write train:NAME or validation:NAME with a NAME of docs/hyperparameters.md, "
+            f"Write one of {', '.join(_DATA)}, a colon and a NAME of docs/hyperparameters.md, "
             "or final-score.",
         )
 

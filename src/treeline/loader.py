@@ -17,6 +17,7 @@ from treeline.algorithms import binning, labels
 from treeline.algorithms.interface import Loaded
 from treeline.data import audit, matrix, reading
 from treeline.data.records import Csr
+from treeline.data.storage import is_spooled
 from treeline.errors import DataError, HyperparameterError, shortened
 from treeline.metrics import computed
 from treeline.metrics.names import OBJECTIVES
@@ -47,6 +48,8 @@ class Voice:
 
 class Loader:
     """Reads the data sets of a job in order; ``train`` is first and settles the schema."""
+
+    scored_each_round: Sequence[str] = ("train", "validation")
 
     def __init__(
         self,
@@ -98,14 +101,16 @@ class Loader:
         self._parts[role] = self._part(found)
         return Loaded(found, self._on_disk)
 
-    def report(self, folder: Path) -> None:
+    def report(self, folder: Path, folds: audit.Report | None = None) -> None:
         """Compare the data sets with each other, write the report, say what was found.
 
-        Raises ``DataError`` for rows or groups in two of them with ``leakage=fail``; the report
-        is written all the same.
+        ``folds`` is what was found of the rows' division. Raises ``DataError`` for rows or groups
+        in two places with ``leakage=fail``; the report is written all the same.
         """
         report = audit.report(self._parts, self._config.data.leakage)
         self._parts.clear()
+        if folds is not None:
+            report = report.with_folds(folds)
         audit.write(folder, report)
         audit.refuse(report, self._config.data.leakage)
         for finding in report.findings:
@@ -116,9 +121,10 @@ class Loader:
         if limit is None:
             return reading.Limits()
         outputs, trees, held = outputs_of(self._config), self._trees(), self._held
+        kept = self._config.cv is not None
         return reading.Limits(
             budget=lambda columns: memory.row_budget(
-                columns, outputs, limit, held=held, trees=trees
+                columns, outputs, limit, held=held, trees=trees, kept=kept
             ),
             spilled=lambda rows: self._voice.line(
                 f"rows are kept in a temporary file after the first {rows:,}: more would not fit "
@@ -214,13 +220,16 @@ class Loader:
             return False
         if isinstance(found.features, Csr) and not self._config.data.external_memory:
             return False  # the bounds are those of dense data
+        if self._config.algorithm != "xgboost" and self._config.forest.engine == "sklearn":
+            return False  # no bins
+        kept = self._kept(found)
         trees = self._trees(float(found.stats.missing.sum()) / max(1, rows * columns))
         others = self._other_rows(rows)
         plan = memory.choose(
             rows,
             columns,
             outputs_of(self._config),
-            self._limit,
+            None if self._limit is None else max(1, self._limit - kept),
             self._config.data.external_memory,
             other_rows=others,
             trees=trees,
@@ -231,8 +240,32 @@ class Loader:
             needed = memory.external_disk_bytes(rows, columns, others, trees)
             memory.require_disk(Path(tempfile.gettempdir()), needed)
         else:
-            self._held = memory.held_bytes(rows, columns, trees)
+            self._held = kept or memory.held_bytes(rows, columns, trees)
         return plan.external
+
+    def folds_at_once(self, rows: int, held_out: int) -> int:
+        """Return how many folds the memory holds side by side, at least 1.
+
+        Each trains on ``rows`` and is scored on ``held_out``.
+        """
+        if self._on_disk or self.schema is None:
+            return 1
+        config, columns = self._config, self.schema.features
+        return memory.folds_at_once(
+            rows,
+            held_out,
+            columns,
+            outputs_of(config),
+            self._limit,
+            held=self._held,
+            trees=self._trees(),
+        )
+
+    def _kept(self, found: Matrix) -> int:
+        """Return what the raw rows hold for as long as the job trains: nothing without folds."""
+        if self._config.cv is None or is_spooled(found.features):
+            return 0
+        return memory.raw_bytes(found.rows, found.schema.features)
 
     def _other_rows(self, rows: int) -> int:
         """Estimate the rows still to come, from the sizes of the files."""
@@ -248,7 +281,8 @@ class Loader:
             found.stats, found.label, task, schema.feature_names, names, found.weight
         )
         compared = self._config.data.leakage != "ignore"
-        hashes = found.take_hashes()
+        # Folds are drawn by the rows' hashes, later.
+        hashes = found.hashes if self._config.cv else found.take_hashes()
         alone = len(self.roles) == 1  # nothing to compare them with: 8 bytes a row less
         copies = audit.duplicates(hashes) if compared and alone else None
         return audit.Part(

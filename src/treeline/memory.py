@@ -145,17 +145,53 @@ def held_bytes(rows: int, columns: int, trees: Trees = Trees()) -> int:
     return int(rows * (columns * trees.bytes_per_value + 16))
 
 
+def raw_bytes(rows: int, columns: int) -> int:
+    """Return what raw rows hold, with label, weight and hash."""
+    return int(rows * (_RAW * columns + 24))
+
+
+def folds_at_once(
+    rows: int,
+    held_out: int,
+    columns: int,
+    outputs: int,
+    limit: int | None,
+    *,
+    held: int = 0,
+    trees: Trees = Trees(),
+) -> int:
+    """Return how many folds may be trained side by side, at least 1; a large number is no limit.
+
+    Each trains on ``rows`` and is scored on ``held_out`` rows, copied from raw rows that take
+    ``held`` bytes.
+    """
+    if limit is None:
+        return rows
+    loading = load_bytes(rows, columns, held_out, trees)
+    fold = max(loading, train_bytes(rows, columns, outputs, held_out, trees)) - _BASE
+    return max(1, int((limit - _BASE - held) / fold))
+
+
 def row_budget(
-    columns: int, outputs: int, limit: int, *, held: int = 0, trees: Trees = Trees()
+    columns: int,
+    outputs: int,
+    limit: int,
+    *,
+    held: int = 0,
+    trees: Trees = Trees(),
+    kept: bool = False,
 ) -> int:
     """Return how many rows may be collected in memory, so that they can be binned and trained on.
 
-    ``held`` is what earlier data sets hold, by ``held_bytes``.
+    ``held`` is what earlier data sets hold, by ``held_bytes``. ``kept`` is whether the raw rows
+    stay while models are trained on them, as the folds of cross-validation need it.
     """
 
     def fits(rows: int) -> bool:
         loading = load_bytes(rows, columns, trees=trees)
-        return held + max(loading, train_bytes(rows, columns, outputs, trees=trees)) <= limit
+        training = train_bytes(rows, columns, outputs, trees=trees)
+        raw = raw_bytes(rows, columns) if kept else 0
+        return held + raw + max(loading, training) <= limit
 
     # Both grow with the rows; the raw values alone bound them from above.
     most = max(1, limit // (4 * columns) + 1)

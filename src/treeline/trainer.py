@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +22,15 @@ from treeline.data.channel import Dataset, Inputs
 from treeline.errors import ChannelError, PlatformError
 from treeline.hyperparameters import Config
 from treeline.metrics import names
-from treeline.metrics.log import MetricLog, Scores, number
+from treeline.metrics.log import MetricLog, Scores, number, plain
 from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
 
 if TYPE_CHECKING:
-    from treeline.algorithms.interface import Fitted
+    from treeline.algorithms.interface import Data, Fitted
     from treeline.algorithms.labels import Classes
     from treeline.data.matrix import Schema
+    from treeline.hyperparameters.config import Folds
     from treeline.loader import Loader
 
 
@@ -37,10 +40,16 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
     Everything that can be refused without reading data is refused before the first heavy
     import. Raises a ``TreelineError``, or ``Stopped`` if asked to stop with nothing to keep.
     """
-    config = hyperparameters.parse(job.hyperparameters)
+    config = hyperparameters.parse(job.hyperparameters, job.choices)
     inputs = channel.resolve(job.channels, config.data, stop.check)
     check_together(config, inputs.datasets)
     check_one_host(job)
+    if inputs.model and config.cv:
+        raise ChannelError(
+            "Channel model: cross-validation starts every fold anew; an earlier model has seen "
+            "rows that the folds hold out",
+            "Leave the channel model or cv_folds out.",
+        )
     earlier = artifacts.read_model(inputs.model) if inputs.model else None
     place = compute.choose(config.compute, config.nthread, Cgroup())
     for text in config.warnings:
@@ -60,17 +69,142 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
         stop.deferred(),  # from here on there may be something to keep
     ):
         loader = _loader(config, inputs, place, console, stop, earlier)
-        fitted = _fit(job, config, loader, place, log, console, stop, earlier)
-        artifacts.write(
-            job.paths.model,
-            _algorithm().save(fitted.model),
-            _manifest(config, place, fitted, loader, earlier),
+        work = _Work(job, config, _algorithm(config), loader, place, log, console, stop, earlier)
+        (_cross_validate if config.cv else _train)(work)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What both ways to a model need."""
+
+    job: Job
+    config: Config
+    algorithm: ModuleType
+    loader: Loader
+    place: Compute
+    log: MetricLog
+    console: Console
+    stop: StopRequest
+    earlier: EarlierModel | None
+
+    def fit(self, data: Data, config: Config, report: Callable[[], None], advance: Any) -> Fitted:
+        """Train one model on ``data``, with a live line for whoever watches."""
+        try:
+            fitted: Fitted = self.algorithm.fit(
+                data,
+                config,
+                self.place,
+                report,
+                advance,
+                lambda: self.stop.requested,
+                None if self.earlier is None else self.earlier.model,
+            )
+            return fitted
+        finally:
+            self.console.finish()
+
+    def say(self, fitted: Fitted, what: str = "the model") -> None:
+        """Say how training ended."""
+        rounds = f"{fitted.rounds_trained} rounds trained, {what} ends with round"
+        if self.config.algorithm == "random_forest":
+            rounds = f"{self.config.forest.n_estimators} trees grown, {what} counts as round"
+        self.console.line(
+            f"{fitted.outcome.replace('_', ' ')}: {rounds} {fitted.last_round}, "
+            f"{self.console.elapsed():.1f} s"
         )
-        log.final(fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value)
-    console.line(
-        f"{fitted.outcome.replace('_', ' ')}: {fitted.rounds_trained} rounds trained, "
-        f"the model ends with round {fitted.last_round}, {console.elapsed():.1f} s"
+
+
+def _train(work: _Work) -> None:
+    """Train one model on train, scored on validation."""
+    best = BestSoFar(work.config)
+
+    def on_round(index: int, scores: Scores) -> None:
+        work.log.round(index, scores)
+        work.console.advance(best.after(scores))
+
+    def loaded() -> None:
+        work.loader.report(work.job.paths.output_data)
+        work.console.start(work.config.num_round)
+
+    fitted = work.fit(work.loader, work.config, loaded, on_round)
+    name = artifacts.MODEL_NAME
+    models = {name: work.algorithm.save(fitted.model)}
+    metrics = {
+        "objective_metric": fitted.objective_metric,
+        "final_score": number(fitted.objective_value),
+        "scores": plain(fitted.scores),
+    }
+    artifacts.write(
+        work.job.paths.model,
+        models,
+        _manifest(work, name, _training(work, fitted), metrics),
     )
+    work.log.final(
+        fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value
+    )
+    work.say(fitted)
+
+
+def _cross_validate(work: _Work) -> None:
+    """Train a model for every fold, then one on all rows, with the rounds the folds chose."""
+    from treeline import cross_validation
+    from treeline.predictions import OutOfFold
+
+    cv = work.config.cv
+    if cv is None:
+        raise AssertionError("no folds asked for")
+    folded = cross_validation.prepare(work.loader, work.config, work.job.paths.output_data)
+    for text in folded.lines:
+        work.console.line(text)
+    for text in folded.warnings:
+        work.console.warning(text)
+    predictions = OutOfFold()
+    best = BestSoFar(work.config)
+    at_once = folded.at_once(work.place.threads)
+    work.console.line(
+        f"{at_once} fold(s) side by side, {max(1, work.place.threads // at_once)} thread(s) each"
+    )
+    work.console.start(work.config.num_round * folded.models)
+    try:
+        found = cross_validation.Validation(
+            work.algorithm, folded.pool, folded.division, work.config, work.place
+        ).run(
+            at_once,
+            work.log,
+            predictions,
+            lambda scores: work.console.advance(best.after(scores)),
+            lambda: work.stop.requested,
+        )
+    finally:
+        work.console.finish()
+    name = artifacts.MODEL_NAME
+    models = {artifacts.fold_name(i): each for i, each in enumerate(found.models)}
+    training, last = None, found.rounds_chosen - 1
+    scores: Scores = {}
+    if cv.refit:
+        fitted = work.fit(folded.all_rows(), folded.refit(work.config, found), _nothing, _nothing)
+        models = {name: work.algorithm.save(fitted.model), **models}
+        training, last, scores = _training(work, fitted), fitted.last_round, fitted.scores
+        work.say(fitted, "the final model, of all rows,")
+    label = folded.pool.matrix.label
+    predictions.write(work.job.paths.output_data, work.config.objective, label, work.loader.classes)
+    metrics = {
+        "objective_metric": found.objective_metric,
+        "final_score": number(found.objective_value),
+        "scores": plain(scores),
+        "cross_validation": folded.described(found, cv),
+    }
+    artifacts.write(
+        work.job.paths.model, models, _manifest(work, next(iter(models)), training, metrics)
+    )
+    unseen = {role: each for role, each in scores.items() if role != "train"}
+    if unseen:
+        work.log.round(last, unseen)
+    work.log.validated(last, found.scores, found.objective_metric, found.objective_value)
+
+
+def _nothing(*_: object) -> None:
+    """Take a round that nobody wants to see."""
 
 
 def _loader(
@@ -111,41 +245,6 @@ def _earlier_schema(origin: str, manifest: Mapping[str, Any]) -> tuple[Schema, C
         ) from error
 
 
-def _fit(
-    job: Job,
-    config: Config,
-    loader: Loader,
-    place: Compute,
-    log: MetricLog,
-    console: Console,
-    stop: StopRequest,
-    earlier: EarlierModel | None,
-) -> Fitted:
-    best = BestSoFar(config)
-
-    def on_round(index: int, scores: Scores) -> None:
-        log.round(index, scores)
-        console.advance(best.after(scores))
-
-    def loaded() -> None:
-        loader.report(job.paths.output_data)
-        console.start(config.num_round)
-
-    try:
-        fitted: Fitted = _algorithm().fit(
-            loader,
-            config,
-            place,
-            loaded,
-            on_round,
-            lambda: stop.requested,
-            None if earlier is None else earlier.model,
-        )
-        return fitted
-    finally:
-        console.finish()
-
-
 class BestSoFar:
     """The best score of the metric a person waits for, in words, for the live line."""
 
@@ -163,15 +262,15 @@ class BestSoFar:
         return f"best {data}-{metric} {self._best:.5f}"
 
 
-def _algorithm() -> ModuleType:
-    from treeline.algorithms import xgboost
-
-    return xgboost
+def _algorithm(config: Config) -> ModuleType:
+    return importlib.import_module(f"treeline.algorithms.{config.algorithm}")
 
 
 def check_together(config: Config, datasets: Mapping[str, Dataset]) -> None:
     """Refuse what neither the hyperparameters nor the channels show alone."""
-    if "validation" in datasets:
+    if config.cv is not None:
+        _check_folds(config.cv, datasets)
+    if "validation" in datasets or config.cv is not None:
         return
     for name, needs in (
         ("early_stopping_rounds", config.early_stopping_rounds is not None),
@@ -183,6 +282,15 @@ def check_together(config: Config, datasets: Mapping[str, Dataset]) -> None:
                 "and the job has none",
                 f"Add an input channel named validation, or leave {name} out.",
             )
+
+
+def _check_folds(cv: Folds, datasets: Mapping[str, Dataset]) -> None:
+    kept = [role for role in datasets if role == "test" or (role == "validation" and not cv.pooled)]
+    if kept and not cv.refit:
+        raise ChannelError(
+            f"Channel {kept[0]} is scored on the final model, and refit=false trains none",
+            f"Leave the channel {kept[0]} or refit=false out.",
+        )
 
 
 def check_one_host(job: Job) -> None:
@@ -203,44 +311,37 @@ def describe(config: Config, inputs: Inputs, place: Compute) -> str:
         f"{role} {len(dataset.sources)} {dataset.format.name} file(s)"
         for role, dataset in inputs.datasets.items()
     )
-    more = ", on top of an earlier model" if inputs.model else ""
+    how = f"up to {config.num_round} rounds"
+    if config.algorithm == "random_forest":
+        how = f"random forest of {config.forest.n_estimators} trees by {config.forest.engine}"
+    if inputs.model:
+        how += ", on top of an earlier model"
+    if config.cv is not None:
+        repeats = f", {config.cv.repeats} times" if config.cv.repeats > 1 else ""
+        how += f", {config.cv.folds} fold(s){repeats}"
     return (
-        f"treeline {treeline.__version__}: {config.objective}, up to {config.num_round} rounds"
-        f"{more}, {place.path} with {place.threads} thread(s), {files}"
+        f"treeline {treeline.__version__}: {config.objective}, {how}, "
+        f"{place.path} with {place.threads} thread(s), {files}"
     )
 
 
 def _manifest(
-    config: Config,
-    place: Compute,
-    fitted: Fitted,
-    loader: Loader,
-    earlier: EarlierModel | None,
+    work: _Work, model_file: str, training: Mapping[str, Any] | None, metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
     from treeline.loader import schema_to_json
 
+    config, loader = work.config, work.loader
     if loader.schema is None:
         raise AssertionError("a model without training data")
     return {
-        "algorithm": "xgboost",
-        "model_file": artifacts.MODEL_NAME,
+        "algorithm": config.algorithm,
+        "model_file": model_file,
         "objective": config.objective,
         "num_class": config.num_class,
         "schema": schema_to_json(loader.schema, loader.classes),
         "hyperparameters": dict(config.given),
-        "training": {
-            "outcome": fitted.outcome,
-            "rounds_trained": fitted.rounds_trained,
-            "last_round": fitted.last_round,
-            "compute": place.path,
-            "threads": place.threads,
-            "earlier_model": None if earlier is None else _named(earlier),
-        },
-        "metrics": {
-            "objective_metric": fitted.objective_metric,
-            "final_score": number(fitted.objective_value),
-            "scores": {d: {m: number(v) for m, v in s.items()} for d, s in fitted.scores.items()},
-        },
+        "training": training,
+        "metrics": metrics,
         "data": {
             role: {"rows": summary.rows, "fingerprint": summary.fingerprint}
             for role, summary in loader.data.items()
@@ -248,8 +349,23 @@ def _manifest(
         "versions": {
             "treeline": treeline.__version__,
             "python": platform.python_version(),
-            **{name: sys.modules[name].__version__ for name in ("xgboost", "numpy", "pyarrow")},
+            **{
+                name: sys.modules[name].__version__
+                for name in ("xgboost", "numpy", "pyarrow", "sklearn", "treelite")
+                if name in sys.modules
+            },
         },
+    }
+
+
+def _training(work: _Work, fitted: Fitted) -> dict[str, Any]:
+    return {
+        "outcome": fitted.outcome,
+        "rounds_trained": fitted.rounds_trained,
+        "last_round": fitted.last_round,
+        "compute": work.place.path,
+        "threads": work.place.threads,
+        "earlier_model": None if work.earlier is None else _named(work.earlier),
     }
 
 

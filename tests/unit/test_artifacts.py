@@ -33,7 +33,11 @@ def test_names_are_those_of_the_contract() -> None:
 
 def test_a_model_and_a_manifest_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    artifacts.write(folder, b"\x00model", {"objective": "reg:squarederror", "ä": [1, None]})
+    artifacts.write(
+        folder,
+        {artifacts.MODEL_NAME: b"\x00model"},
+        {"objective": "reg:squarederror", "ä": [1, None]},
+    )
     assert files(folder) == {MODEL, MANIFEST}
     assert (folder / MODEL).read_bytes() == b"\x00model"
     text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -49,21 +53,21 @@ def test_a_manifest_that_is_not_strict_json_is_refused_before_anything_is_writte
     tmp_path: Path, value: object
 ) -> None:
     with pytest.raises((ValueError, TypeError)):
-        artifacts.write(tmp_path, b"model", {"score": value})
+        artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {"score": value})
     assert files(tmp_path) == set()
 
 
 def test_an_earlier_model_is_replaced_whole(tmp_path: Path) -> None:
-    artifacts.write(tmp_path, b"a long first model", {"n": 1})
+    artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"a long first model"}, {"n": 1})
     before = (tmp_path / MODEL).stat().st_ino
-    artifacts.write(tmp_path, b"second", {"n": 2})
+    artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"second"}, {"n": 2})
     assert (tmp_path / MODEL).read_bytes() == b"second"
     assert artifacts.read_manifest(tmp_path)["n"] == 2
     assert (tmp_path / MODEL).stat().st_ino != before  # renamed into place, not overwritten
 
 
 def test_clear_removes_the_earlier_run_and_nothing_else(tmp_path: Path) -> None:
-    artifacts.write(tmp_path, b"model", {})
+    artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {})
     (tmp_path / "notes.txt").write_text("the user's")
     artifacts.clear(tmp_path)
     assert files(tmp_path) == {"notes.txt"}
@@ -81,6 +85,17 @@ def test_clear_removes_the_manifest_first(tmp_path: Path) -> None:
     assert not (tmp_path / MANIFEST).exists()
 
 
+def test_models_of_folds_have_the_built_in_images_names_and_are_cleared_too(
+    tmp_path: Path,
+) -> None:
+    models = {artifacts.fold_name(i): bytes([i]) for i in (0, 11)}
+    artifacts.write(tmp_path, models, {})
+    assert files(tmp_path) == {"xgboost-model-0", "xgboost-model-11", MANIFEST}
+    (tmp_path / "xgboost-model-notes.txt").write_text("a person's own")
+    artifacts.clear(tmp_path)
+    assert files(tmp_path) == {"xgboost-model-notes.txt"}
+
+
 def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every rename, look at what a kill would leave."""
     seen: list[tuple[str, set[str], bytes]] = []
@@ -93,7 +108,7 @@ def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.Monkey
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", look)
-    artifacts.write(tmp_path, b"model", {"n": 1})
+    artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {"n": 1})
     assert [target for target, _, _ in seen] == [MODEL, MANIFEST]
     assert MODEL not in seen[0][1]
     assert MODEL in seen[1][1]
@@ -117,7 +132,7 @@ def test_a_failing_write_leaves_no_half_a_file_and_no_temporary_one(
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(PlatformError, match="No space left on device") as caught:
-        artifacts.write(tmp_path, b"model", {})
+        artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {})
     assert str(tmp_path) in caught.value.cause
     assert "free space" in caught.value.remedy
     assert files(tmp_path) == (set() if name == MODEL else {MODEL})
@@ -126,14 +141,14 @@ def test_a_failing_write_leaves_no_half_a_file_and_no_temporary_one(
 def test_a_failing_write_keeps_the_earlier_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artifacts.write(tmp_path, b"first", {"n": 1})
+    artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"first"}, {"n": 1})
 
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(PlatformError):
-        artifacts.write(tmp_path, b"second", {"n": 2})
+        artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"second"}, {"n": 2})
     assert files(tmp_path) == {MODEL, MANIFEST}
     assert (tmp_path / MODEL).read_bytes() == b"first"
 
@@ -142,7 +157,7 @@ def test_the_disk_is_really_full(tmp_path: Path) -> None:
     temporary = tmp_path / f".{MODEL}.sagemaker-ignore"
     temporary.symlink_to("/dev/full")
     with pytest.raises(PlatformError, match="No space left on device"):
-        artifacts.write(tmp_path, b"model", {})
+        artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {})
     assert files(tmp_path) == set()
     assert not temporary.is_symlink()
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
@@ -165,7 +180,7 @@ def test_every_file_is_on_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    artifacts.write(tmp_path, b"model", {})
+    artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {})
     temporary = f".{Path(name).name}.sagemaker-ignore"
     assert order.index(f"fsync {temporary}") + 1 == order.index(f"replace {temporary}")
 
@@ -173,7 +188,7 @@ def test_every_file_is_on_disk_before_it_has_its_name(
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("a file")
     with pytest.raises(PlatformError, match=f"could not be written to {tmp_path}/model") as caught:
-        artifacts.write(tmp_path / "model", b"model", {})
+        artifacts.write(tmp_path / "model", {artifacts.MODEL_NAME: b"model"}, {})
     assert isinstance(caught.value.__cause__, OSError)
 
 
@@ -211,7 +226,7 @@ def refused(tmp_path: Path, files: dict[str, bytes]) -> ChannelError:
 
 def test_the_folder_of_a_job_is_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    artifacts.write(folder, UBJSON, {"objective": "rank:ndcg"})
+    artifacts.write(folder, {artifacts.MODEL_NAME: UBJSON}, {"objective": "rank:ndcg"})
     found = artifacts.read_model(folder)
     assert found == artifacts.EarlierModel(UBJSON, NOTES, "model/xgboost-model")
 

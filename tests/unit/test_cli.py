@@ -60,7 +60,20 @@ def test_metrics_without_a_word_are_as_many_as_a_job_may_have(
     assert {"final-score", "validation:rmse", "validation:accuracy", "validation:r2"} <= names
 
 
-@pytest.mark.parametrize("name", ["auc", "test:auc", "validation:acc", "validation:"])
+def test_metrics_of_a_job_with_folds(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    tree.hyperparameters(num_round=3, cv_folds=5)
+    for channel in ("train", "validation", "test"):
+        (tree.root / "input" / "data" / channel).mkdir()
+    found = printed(capsys, "metrics", "--base-dir", str(tree.root))
+    names = ["train:rmse", "validation:rmse", "holdout:rmse", "test:rmse"]
+    assert [d["Name"] for d in found] == ["final-score", *names]
+    tree.hyperparameters(num_round=3, _kfold=5)
+    found = printed(capsys, "metrics", "--base-dir", str(tree.root))
+    assert "holdout:rmse" not in [d["Name"] for d in found]
+    assert main(["metrics", *names]) == 0
+
+
+@pytest.mark.parametrize("name", ["auc", "model:auc", "validation:acc", "validation:"])
 def test_an_unknown_metric_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics", name]) == 1
     assert repr(name) in capsys.readouterr().err
@@ -69,7 +82,7 @@ def test_an_unknown_metric_is_refused(name: str, capsys: pytest.CaptureFixture[s
 def test_spec_is_what_create_algorithm_takes(capsys: pytest.CaptureFixture[str]) -> None:
     entries = {entry["Name"]: entry for entry in printed(capsys, "spec")}
     assert len(entries) <= 100
-    assert entries["num_round"]["IsRequired"] is True
+    assert not any(entry["IsRequired"] for entry in entries.values()), "a forest has no num_round"
     assert entries["eta"]["IsTunable"] is True
     for entry in entries.values():
         assert entry["Type"] in {"Integer", "Continuous", "Categorical", "FreeText"}

@@ -43,6 +43,10 @@ class Data(Protocol):
     def roles(self) -> Sequence[str]:
         """Their names, ``train`` first."""
 
+    @property
+    def scored_each_round(self) -> Sequence[str]:
+        """Those to score after every round; the others are scored once, on the final model."""
+
     def load(self, role: str) -> Loaded:
         """Read one; to be called once for each, in order."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_one_at_a_time = threading.Lock()
 
 
 def library() -> Any:
@@ -15,7 +18,7 @@ def library() -> Any:
     1.2 s; it is made to work without them, so they are hidden for the time of the import and
     can be imported as usual afterwards.
     """
-    with _hidden("sklearn", "pandas", "xgboost.plotting"):
+    with _one_at_a_time, _hidden("sklearn", "pandas", "xgboost.plotting"):
         import xgboost
     return xgboost
 

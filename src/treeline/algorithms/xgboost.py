@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from treeline.compute import Compute
     from treeline.metrics.log import Scores
 
-# Scored after every round; any other data set is scored once, on the model that is saved.
-_EVERY_ROUND = ("train", "validation")
-
 
 def fit(
     data: Data,
@@ -102,14 +99,14 @@ class _Training:
         self.truths: dict[str, computed.Truth] = {}
         self.matrices: dict[str, xgb.DMatrix] = {}
         self.logloss: quick.TrainLogloss | None = None
+        self.scored = [role for role in data.roles if role in data.scored_each_round]
         for role in data.roles:
             self._bin(role, data.load(role), compute, scratch)
         parameters: dict[str, Any] = {**config.booster, "nthread": compute.threads}
         parameters["device"] = compute.device
         if self.native:
             parameters["eval_metric"] = self.native
-        self.scored = [role for role in self.matrices if role in _EVERY_ROUND]
-        cache = [self.matrices[role] for role in self.scored]
+        cache = [self.matrices[role] for role in dict.fromkeys(("train", *self.scored))]
         self.start = 0 if earlier is None else self._check_earlier(earlier)
         model = None if earlier is None else bytearray(earlier)
         self.booster = library().Booster(parameters, cache, model_file=model)
@@ -123,40 +120,32 @@ class _Training:
         """Boost round by round; return the model to save and its scores."""
         stopping: EarlyStopping | None = None
         best = (_BestByCopy if _drops_out(self.config.booster) else _BestBySlice)(self.booster)
-        outcome, scores, index = "completed", {}, self.start
-        data, metric = "", ""
+        outcome, index = "completed", self.start
         end = self.start + self.config.num_round
         for index in range(self.start, end):
             self.booster.update(self.matrices["train"], index)
-            scores = self._score_round(index)
-            on_round(index, scores)
-            data, metric = self.config.followed(scores)
-            if self.config.early_stopping_rounds:
-                stopping = stopping or EarlyStopping(
-                    self.config.early_stopping_rounds, _metric(metric).maximize
-                )
-                if stopping.improved(index, scores[data][metric]):
-                    best.note(index)
-                elif stopping.exhausted(index):
-                    outcome = "early_stopped"
-                    break
-            if stop_requested() and index + 1 < end:
-                if not self.config.save_model_on_termination:
-                    raise Stopped
+            if self.scored:
+                scores = self._score_round(index)
+                on_round(index, scores)
+                data, metric = self.config.followed(scores)
+                if self.config.early_stopping_rounds:
+                    stopping = stopping or self._stopping(metric)
+                    if stopping.improved(index, scores[data][metric]):
+                        best.note(index)
+                    elif stopping.exhausted(index):
+                        outcome = "early_stopped"
+                        break
+            if index + 1 < end and self._ends(stop_requested()):
                 outcome = "terminated"
                 break
-        if stopping is not None and np.isnan(stopping.best_score):
-            raise DataError(
-                f"{data}-{metric} was not a number in any of {index + 1 - self.start} rounds, so "
-                "early_stopping_rounds has nothing to follow",
-                f"Check the labels of {data} (auc, for one, needs rows of every class), or name "
-                "another metric last in eval_metric.",
-            )
         booster, last = self.booster, index
-        if stopping is not None and stopping.best_round != index:
-            booster, last = best.model(), stopping.best_round
+        if stopping is not None:
+            self._check_followed(stopping, data, metric, index + 1 - self.start)
+            if stopping.best_round != index:
+                booster, last = best.model(), stopping.best_round
         # Measured on the model that is saved, not remembered from the round.
         scores = self._score(booster, last, self.matrices)
+        data, metric = self.config.followed(scores)
         if stopping is not None:  # as xgboost.callback.EarlyStopping leaves them
             booster.set_attr(best_iteration=str(last), best_score=str(stopping.best_score))
         return Fitted(
@@ -170,12 +159,31 @@ class _Training:
             predictions={role: booster.predict(self.matrices[role]) for role in keep},
         )
 
+    def _ends(self, asked: bool) -> bool:
+        """Return whether to end with the rounds done; raise ``Stopped`` if nobody wants those."""
+        if asked and not self.config.save_model_on_termination:
+            raise Stopped
+        return asked
+
+    def _stopping(self, metric: str) -> EarlyStopping:
+        return EarlyStopping(self.config.early_stopping_rounds or 1, _metric(metric).maximize)
+
+    def _check_followed(self, stopping: EarlyStopping, data: str, metric: str, rounds: int) -> None:
+        if np.isnan(stopping.best_score):
+            raise DataError(
+                f"{data}-{metric} was not a number in any of {rounds} rounds, so "
+                "early_stopping_rounds has nothing to follow",
+                f"Check the labels of {data} (auc, for one, needs rows of every class), or name "
+                "another metric last in eval_metric.",
+            )
+
     def _bin(self, role: str, loaded: Loaded, compute: Compute, scratch: ExitStack) -> None:
         """Give a data set to XGBoost, which keeps only its bins."""
         matrix, booster = loaded.matrix, self.config.booster
         if self.computed:
             self.truths[role] = self._truth(matrix)
-        label = matrix.label if role == "train" else None  # not looked at where it is not used
+        # Not looked at where it is not used.
+        label = matrix.label if role == "train" and role in self.scored else None
         if label is not None and quick.suits(self.config.objective, self.native, booster, label):
             self.logloss = quick.TrainLogloss(label, matrix.weight)
         folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None

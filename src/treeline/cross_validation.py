@@ -1,0 +1,352 @@
+"""Cross-validation: a model for every fold, each scored on rows it has never seen.
+
+The rows are read once and stay in memory (or in the file they were spooled to); a fold copies its
+rows, has them binned and lets go of the copy. Folds run side by side in threads, as many as there
+are threads and memory for, and the threads are divided among them: XGBoost computes outside
+Python's lock, and a small team waits less for itself than a large one (docs/decisions.md has the
+measurement). How many run at once does not change a model.
+
+What is printed does not depend on which fold is faster: a round is printed when all folds at work
+have finished it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from treeline import folds
+from treeline.algorithms.interface import Loaded
+from treeline.data import audit, subset
+from treeline.errors import Stopped
+from treeline.metrics.log import HOLD_OUT, number, spreads
+from treeline.metrics.names import OBJECTIVES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from treeline.algorithms.interface import Algorithm, Data, Fitted
+    from treeline.compute import Compute
+    from treeline.folds import Division
+    from treeline.hyperparameters import Config
+    from treeline.hyperparameters.config import Folds
+    from treeline.loader import Loader
+    from treeline.metrics.log import MetricLog, Scores, Spreads
+    from treeline.predictions import OutOfFold
+
+HELD_OUT = "validation"  # what the log calls the rows a fold has not seen, as the built-in image
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: ``number`` counts over all repeats, from 0, and names its model."""
+
+    number: int
+    repeat: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What cross-validation found.
+
+    ``scores`` are by data set (train, validation) and metric. ``rounds`` is how many rounds each
+    fold's model has, ``models`` the saved models of the folds if they are to be kept.
+    """
+
+    scores: Spreads
+    rounds: tuple[int, ...]
+    models: tuple[bytes, ...]
+    objective_metric: str
+
+    @property
+    def objective_value(self) -> float:
+        """The mean of the metric that decides."""
+        data, metric = self.objective_metric.split(":", 1)
+        return self.scores[data][metric].mean
+
+    @property
+    def rounds_chosen(self) -> int:
+        """The mean of the folds' rounds, to the nearest whole number: what the refit trains."""
+        return max(1, round(float(np.mean(self.rounds))))
+
+
+def prepare(loader: Loader, config: Config, output: Path) -> Folded:
+    """Read all data and divide the rows; report on both under ``output``.
+
+    Raises ``DataError`` for data that cannot be divided as asked.
+    """
+    if config.cv is None:
+        raise AssertionError("no folds asked for")
+    loaded = {role: loader.load(role) for role in loader.roles}
+    pool, lines = loaded.pop("train"), []
+    other = loaded.get("validation")
+    if other is not None and config.cv.pooled:
+        del loaded["validation"]
+        lines.append(
+            f"validation: its {other.matrix.rows} rows are divided into folds too, together with "
+            f"train's {pool.matrix.rows}, as _kfold asks"
+        )
+        pool = replace(pool, matrix=subset.joined(pool.matrix, other.matrix))
+    elif other is not None:
+        loaded[HOLD_OUT] = loaded.pop("validation")
+        lines.append(
+            f"validation: its {other.matrix.rows} rows are in no fold; the final model is scored "
+            f"on them as {HOLD_OUT}"
+        )
+    matrix, task = pool.matrix, OBJECTIVES[config.objective].task
+    keys = matrix.take_hashes()
+    division = folds.divide(
+        config.cv,
+        config.seed,
+        task=task,
+        keys=keys,
+        label=matrix.label,
+        weight=matrix.weight,
+        others=(matrix.lower, matrix.upper, matrix.margin),
+        group=matrix.group,
+        group_names=matrix.group_names,
+        time=matrix.time,
+        class_names=loader.classes,
+    )
+    found = audit.folds(
+        division,
+        task=task,
+        leakage=config.data.leakage,
+        hashes=keys,
+        label=matrix.label,
+        classes=None if loader.classes is None else [str(each) for each in loader.classes],
+        # Only groups that the job named: queries are divided as wholes anyway.
+        group=matrix.group if config.data.group_column else None,
+        group_names=matrix.group_names,
+        origin=matrix.origin.of,
+    )
+    loader.report(output, found)
+    return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The rows of a job, divided into folds, and the data sets that stay apart."""
+
+    pool: Loaded
+    others: Mapping[str, Loaded]
+    division: Division
+    loader: Loader
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def models(self) -> int:
+        """How many models cross-validation trains."""
+        return self.division.folds * self.division.repeats
+
+    def at_once(self, threads: int) -> int:
+        """Return how many folds to train side by side, each with a share of the threads."""
+        held_out = len(self.division.held_out(0, 0))
+        fits = self.loader.folds_at_once(self.pool.matrix.rows - held_out, held_out)
+        return max(1, min(self.models, threads, fits))
+
+    def refit(self, config: Config, found: Validated) -> Config:
+        """Return what the final model is trained with: the rounds the folds chose."""
+        return replace(config, num_round=found.rounds_chosen, early_stopping_rounds=None)
+
+    def all_rows(self) -> Data:
+        """Return the data of the final model."""
+        return _AllRows(self.pool, self.others)
+
+    def described(self, found: Validated, cv: Folds) -> dict[str, Any]:
+        """Return what the manifest says of the folds."""
+        return {
+            "strategy": self.division.strategy,
+            "folds": self.division.folds,
+            "repeats": self.division.repeats,
+            "pooled": cv.pooled,
+            "rounds": list(found.rounds),
+            "rounds_chosen": found.rounds_chosen,
+            "scores": {
+                data: {
+                    metric: {
+                        "mean": number(each.mean),
+                        "standard_deviation": number(each.deviation),
+                        "folds": [number(value) for value in each.values],
+                    }
+                    for metric, each in metrics.items()
+                }
+                for data, metrics in found.scores.items()
+            },
+        }
+
+
+class _AllRows:
+    """The data of the final model: every row that was divided, and what stayed apart."""
+
+    scored_each_round = ()
+
+    def __init__(self, pool: Loaded, others: Mapping[str, Loaded]) -> None:
+        self._loaded = {"train": pool, **others}
+        self.roles = tuple(self._loaded)
+
+    def load(self, role: str) -> Loaded:
+        return self._loaded[role]
+
+
+class Validation:
+    """The folds of one job, trained and scored."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        loaded: Loaded,
+        division: Division,
+        config: Config,
+        compute: Compute,
+    ) -> None:
+        self._algorithm = algorithm
+        self._loaded = loaded
+        self._division = division
+        # A fold that is cut short is no estimate of anything.
+        self._config = replace(config, save_model_on_termination=False)
+        self._compute = compute
+        self._keep_models = config.cv is not None and config.cv.keep_models
+
+    def run(
+        self,
+        at_once: int,
+        log: MetricLog,
+        predictions: OutOfFold,
+        advance: Callable[[Scores], None],
+        stop_requested: Callable[[], bool],
+    ) -> Validated:
+        """Train every fold, ``at_once`` side by side; raises whatever the first failing fold does.
+
+        ``log`` gets every round, ``predictions`` what each fold says of its held-out rows, and
+        ``advance`` is called after each round of each fold.
+        """
+        folds = [
+            Fold(repeat * self._division.folds + fold, repeat, fold)
+            for repeat in range(self._division.repeats)
+            for fold in range(self._division.folds)
+        ]
+        done: list[Fitted] = []
+        models: list[bytes] = []
+        for team in _teams(folds, at_once):
+            for fold, fitted in zip(
+                team, self._train(team, log, advance, stop_requested), strict=True
+            ):
+                held_out = self._division.held_out(fold.repeat, fold.fold)
+                predictions.add(fold.repeat, fold.fold, held_out, fitted.predictions[HELD_OUT])
+                if self._keep_models:
+                    models.append(self._algorithm.save(fitted.model))
+                done.append(replace(fitted, model=None, predictions={}))
+        return Validated(
+            scores=spreads([fitted.scores for fitted in done]),
+            rounds=tuple(fitted.last_round + 1 for fitted in done),
+            models=tuple(models),
+            objective_metric=done[0].objective_metric,
+        )
+
+    def _train(
+        self,
+        team: Sequence[Fold],
+        log: MetricLog,
+        advance: Callable[[Scores], None],
+        stop_requested: Callable[[], bool],
+    ) -> list[Fitted]:
+        """Train a team of folds side by side, and log their rounds in step."""
+        failed = threading.Event()
+        events: SimpleQueue[tuple[int, int, Scores] | tuple[int, None, None]] = SimpleQueue()
+        compute = replace(self._compute, threads=max(1, self._compute.threads // len(team)))
+
+        def train(fold: Fold) -> Fitted:
+            try:
+                return self._algorithm.fit(
+                    _FoldData(self._loaded, self._division, fold),
+                    self._config,
+                    compute,
+                    lambda: None,
+                    lambda index, scores: events.put((fold.number, index, scores)),
+                    lambda: failed.is_set() or stop_requested(),
+                    keep=(HELD_OUT,),
+                )
+            except BaseException:
+                failed.set()
+                raise
+            finally:
+                events.put((fold.number, None, None))
+
+        with ThreadPoolExecutor(len(team), thread_name_prefix="fold") as pool:
+            running = [pool.submit(train, fold) for fold in team]
+            steps = _Steps([fold.number for fold in team])
+            try:
+                while steps.running:
+                    for index, scores in steps.after(events.get()):
+                        log.folds(index, scores, whole=len(scores) == len(team))
+                        for each in scores.values():
+                            advance(each)
+            except BaseException:  # nothing waits for folds of which nobody can tell
+                failed.set()
+                raise
+        # A fold that was only asked to stop says less than the one that failed.
+        errors = [error for each in running if (error := each.exception()) is not None]
+        if errors:
+            raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])
+        return [each.result() for each in running]
+
+
+class _FoldData:
+    """The data of one fold: its training rows, and those it is scored on."""
+
+    roles = ("train", HELD_OUT)
+    scored_each_round = roles
+
+    def __init__(self, loaded: Loaded, division: Division, fold: Fold) -> None:
+        self._loaded = loaded
+        self._division = division
+        self._fold = fold
+
+    def load(self, role: str) -> Loaded:
+        part = self._division.training if role == "train" else self._division.held_out
+        rows = part(self._fold.repeat, self._fold.fold)
+        return Loaded(subset.rows_of(self._loaded.matrix, rows), self._loaded.on_disk)
+
+
+class _Steps:
+    """Puts the rounds of folds that run side by side in step."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.running = set(numbers)
+        self._next = 0
+        self._waiting: dict[int, dict[int, Scores]] = {number: {} for number in numbers}
+
+    def after(
+        self, event: tuple[int, int, Scores] | tuple[int, None, None]
+    ) -> Iterator[tuple[int, dict[int, Scores]]]:
+        """Yield the rounds that are complete now: the number, and each fold's scores."""
+        number, index, scores = event
+        if index is None or scores is None:
+            self.running.discard(number)
+        else:
+            self._waiting[number][index] = scores
+        while any(self._next in rounds for rounds in self._waiting.values()):
+            if any(self._next not in self._waiting[number] for number in self.running):
+                return
+            done = {n: r.pop(self._next) for n, r in self._waiting.items() if self._next in r}
+            yield self._next, done
+            self._next += 1
+
+
+def _teams(folds: Sequence[Fold], at_once: int) -> Iterator[Sequence[Fold]]:
+    """Divide the folds into teams of at most ``at_once``, as even as can be, large ones first."""
+    teams = -(-len(folds) // at_once)
+    first = 0
+    for left in range(teams, 0, -1):
+        size = -(-(len(folds) - first) // left)
+        yield folds[first : first + size]
+        first += size
