@@ -61,6 +61,8 @@ lock: ## pin the dependencies anew (scripts/lock --upgrade renews them)
 
 bench: setup image ## measure what the README says about speed (minutes)
 	@$(BIN)/python -m benchmarks.whole_job --image $(IMAGE)
+	@$(BIN)/python -m benchmarks.folds --image $(IMAGE)
+	@$(BIN)/python -m benchmarks.forest
 
 bench-reading: setup ## measure reading RecordIO and the bounds of memory (minutes)
 	@$(BIN)/python -m benchmarks.recordio

@@ -154,8 +154,12 @@ class Folded:
         return max(1, min(self.models, threads, fits))
 
     def refit(self, config: Config, found: Validated) -> Config:
-        """Return what the final model is trained with: the rounds the folds chose."""
-        return replace(config, num_round=found.rounds_chosen, early_stopping_rounds=None)
+        """Return what the final model is trained with: the rounds the folds chose.
+
+        It follows no metric, and has no validation data for one.
+        """
+        rounds = found.rounds_chosen
+        return replace(config, num_round=rounds, early_stopping_rounds=None, objective_data=None)
 
     def all_rows(self) -> Data:
         """Return the data of the final model."""

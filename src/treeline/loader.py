@@ -134,7 +134,14 @@ class Loader:
         )
 
     def _trees(self, missing: float | None = None) -> memory.Trees:
-        booster = self._config.booster
+        booster, forest = self._config.booster, self._config.forest
+        if self._config.algorithm == "random_forest":
+            return memory.Trees(
+                max_bin=forest.n_bins or 256,
+                missing=missing,
+                max_depth=forest.max_depth,
+                max_leaves=forest.max_leaves or 0,
+            )
         return memory.Trees(
             max_bin=int(booster.get("max_bin", 256)),
             missing=missing,
@@ -220,9 +227,10 @@ class Loader:
             return False
         if isinstance(found.features, Csr) and not self._config.data.external_memory:
             return False  # the bounds are those of dense data
-        if self._config.algorithm != "xgboost" and self._config.forest.engine == "sklearn":
-            return False  # no bins
         kept = self._kept(found)
+        if self._config.algorithm == "random_forest" and self._config.forest.engine == "sklearn":
+            self._held = kept
+            return False  # no bins
         trees = self._trees(float(found.stats.missing.sum()) / max(1, rows * columns))
         others = self._other_rows(rows)
         plan = memory.choose(

@@ -103,6 +103,12 @@ class _Work:
         finally:
             self.console.finish()
 
+    def note(self) -> None:
+        """Say how the data will be learned; all of it is read."""
+        if self.loader.schema is not None:
+            for text in self.algorithm.notes(self.loader.schema, self.config):
+                self.console.line(text)
+
     def say(self, fitted: Fitted, what: str = "the model") -> None:
         """Say how training ended."""
         rounds = f"{fitted.rounds_trained} rounds trained, {what} ends with round"
@@ -124,6 +130,7 @@ def _train(work: _Work) -> None:
 
     def loaded() -> None:
         work.loader.report(work.job.paths.output_data)
+        work.note()
         work.console.start(work.config.num_round)
 
     fitted = work.fit(work.loader, work.config, loaded, on_round)
@@ -154,6 +161,7 @@ def _cross_validate(work: _Work) -> None:
     if cv is None:
         raise AssertionError("no folds asked for")
     folded = cross_validation.prepare(work.loader, work.config, work.job.paths.output_data)
+    work.note()
     for text in folded.lines:
         work.console.line(text)
     for text in folded.warnings:

@@ -1,9 +1,10 @@
-"""What an algorithm is: a module with ``fit``, ``predict``, ``save`` and ``load``.
+"""What an algorithm is: a module with ``fit``, ``notes``, ``predict``, ``save`` and ``load``.
 
 ``trainer`` and ``cross_validation`` know nothing of an algorithm but these functions and the
 values here.
 
     fit(data, config, compute, loaded, on_round, stop_requested, earlier, keep) -> Fitted
+    notes(schema, config) -> lines for the log
     predict(model, features) -> (rows,), or (rows, classes)
     save(model) -> bytes
     load(file) -> model
@@ -22,6 +23,7 @@ from treeline.data.matrix import Matrix
 
 if TYPE_CHECKING:
     from treeline.compute import Compute
+    from treeline.data.matrix import Schema
     from treeline.hyperparameters import Config
     from treeline.metrics.log import Scores
 
@@ -91,6 +93,9 @@ class Algorithm(Protocol):
         Each data set is loaded once. ``loaded`` is called when all of them are, ``on_round``
         after each round with its 0-based number. ``earlier`` is a saved model to go on from.
         """
+
+    def notes(self, schema: Schema, config: Config) -> tuple[str, ...]:
+        """Return what a person should know of how such data will be learned, a line each."""
 
     def predict(self, model: Any, features: Any) -> Predictions:
         """Return the predictions for ``features`` (rows, columns)."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import xgboost as xgb
 
     from treeline.compute import Compute
+    from treeline.data.matrix import Schema
     from treeline.metrics.log import Scores
 
 
@@ -55,11 +56,16 @@ def fit(
     ``DataError`` for data that the objective cannot use, ``AlgorithmError`` for what XGBoost
     itself refuses, and ``Stopped`` if asked to stop when there is nothing to keep.
     """
-    with _xgboost_errors(), ExitStack() as scratch:
+    with xgboost_errors(), ExitStack() as scratch:
         training = _Training(data, config, compute, earlier, scratch)
         scratch.callback(training.matrices.clear)  # before the folders of bins on disk go
         loaded()
         return training.run(on_round, stop_requested, keep)
+
+
+def notes(schema: Schema, config: Config) -> tuple[str, ...]:
+    """Return what a person should know of how such data will be learned: nothing."""
+    return ()
 
 
 def predict(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
@@ -338,7 +344,7 @@ def _drops_out(booster: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _xgboost_errors() -> Iterator[None]:
+def xgboost_errors() -> Iterator[None]:
     """Turn XGBoost's errors into ours: its sentence without its C++ stack."""
     try:
         yield

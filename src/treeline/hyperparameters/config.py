@@ -70,9 +70,13 @@ class Folds:
     pooled: bool
 
 
+# A tree without a limit has a leaf for every few rows: gigabytes from millions of them.
+FOREST_DEPTH = 16
+
+
 @dataclass(frozen=True)
 class Forest:
-    """What a random forest is made of; None stands for the engine's own default.
+    """What a random forest is made of; None stands for what random_forest.settled puts there.
 
     ``max_features`` is sqrt, log2, a share of the columns (float) or how many (int).
     """
@@ -85,7 +89,7 @@ class Forest:
     min_samples_split: int = 2
     min_samples_leaf: int = 1
     criterion: str | None = None
-    max_depth: int | None = None
+    max_depth: int = FOREST_DEPTH  # 0 is no limit
     max_leaves: int | None = None
 
 
@@ -324,7 +328,7 @@ def _folds(asked: Asked) -> Folds | None:
 
 
 def _forest(asked: Asked) -> Forest:
-    features = asked.get("max_features")
+    features, depth = asked.get("max_features"), _given_whole(asked, "max_depth")
     return Forest(
         n_estimators=_whole(asked, "n_estimators") or 100,
         engine=str(asked.get("forest_engine")),
@@ -334,7 +338,7 @@ def _forest(asked: Asked) -> Forest:
         min_samples_split=_whole(asked, "min_samples_split") or 2,
         min_samples_leaf=_whole(asked, "min_samples_leaf") or 1,
         criterion=_word(asked, "criterion"),
-        max_depth=_given_whole(asked, "max_depth"),
+        max_depth=FOREST_DEPTH if depth is None else depth,
         max_leaves=_given_whole(asked, "max_leaves"),
     )
 
