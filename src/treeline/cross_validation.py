@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from treeline import folds
+from treeline import folds, memory
 from treeline.algorithms.interface import Loaded
 from treeline.data import audit, subset
 from treeline.errors import Stopped
@@ -128,6 +128,7 @@ def prepare(loader: Loader, config: Config, output: Path) -> Folded:
         origin=matrix.origin.of,
     )
     loader.report(output, found)
+    memory.give_back()
     return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
 
 
@@ -241,14 +242,14 @@ class Validation:
         done: list[Fitted] = []
         models: list[bytes] = []
         for team in _teams(folds, at_once):
-            for fold, fitted in zip(
-                team, self._train(team, log, advance, stop_requested), strict=True
-            ):
+            for fold, fitted in self._train(team, log, advance, stop_requested):
                 held_out = self._division.held_out(fold.repeat, fold.fold)
                 predictions.add(fold.repeat, fold.fold, held_out, fitted.predictions[HELD_OUT])
                 if self._keep_models:
                     models.append(self._algorithm.save(fitted.model))
                 done.append(replace(fitted, model=None, predictions={}))
+                del fitted  # XGBoost keeps a model's data for as long as the model is there
+            memory.give_back()
         return Validated(
             scores=spreads([fitted.scores for fitted in done]),
             rounds=tuple(fitted.last_round + 1 for fitted in done),
@@ -262,27 +263,32 @@ class Validation:
         log: MetricLog,
         advance: Callable[[Scores], None],
         stop_requested: Callable[[], bool],
-    ) -> list[Fitted]:
-        """Train a team of folds side by side, and log their rounds in step."""
-        failed = threading.Event()
+    ) -> Iterator[tuple[Fold, Fitted]]:
+        """Train a team of folds side by side, log their rounds in step, and yield the models."""
+        failed, binning = threading.Event(), threading.Lock()
         events: SimpleQueue[tuple[int, int, Scores] | tuple[int, None, None]] = SimpleQueue()
         compute = replace(self._compute, threads=max(1, self._compute.threads // len(team)))
 
+        def ended() -> bool:
+            return failed.is_set() or stop_requested()
+
         def train(fold: Fold) -> Fitted:
+            data = _FoldData(self._loaded, self._division, fold, binning, ended)
             try:
                 return self._algorithm.fit(
-                    _FoldData(self._loaded, self._division, fold),
+                    data,
                     self._config,
                     compute,
-                    lambda: None,
+                    data.release,
                     lambda index, scores: events.put((fold.number, index, scores)),
-                    lambda: failed.is_set() or stop_requested(),
+                    ended,
                     keep=(HELD_OUT,),
                 )
             except BaseException:
                 failed.set()
                 raise
             finally:
+                data.release()
                 events.put((fold.number, None, None))
 
         with ThreadPoolExecutor(len(team), thread_name_prefix="fold") as pool:
@@ -301,24 +307,50 @@ class Validation:
         errors = [error for each in running if (error := each.exception()) is not None]
         if errors:
             raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])
-        return [each.result() for each in running]
+        while running:
+            yield team[len(team) - len(running)], running.pop(0).result()
 
 
 class _FoldData:
-    """The data of one fold: its training rows, and those it is scored on."""
+    """The data of one fold: its training rows, and those it is scored on.
+
+    Folds side by side load one after the other, from the first data set until ``release``: each
+    holds a copy of its rows until they are binned, and one such copy at a time is enough.
+    """
 
     roles = ("train", HELD_OUT)
     scored_each_round = roles
 
-    def __init__(self, loaded: Loaded, division: Division, fold: Fold) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        division: Division,
+        fold: Fold,
+        turn: threading.Lock,
+        ended: Callable[[], bool],
+    ) -> None:
         self._loaded = loaded
         self._division = division
         self._fold = fold
+        self._turn = turn
+        self._ended = ended
+        self._mine = False
 
     def load(self, role: str) -> Loaded:
+        if not self._mine:
+            self._mine = self._turn.acquire()
+            if self._ended():  # while it waited
+                raise Stopped
         part = self._division.training if role == "train" else self._division.held_out
         rows = part(self._fold.repeat, self._fold.fold)
         return Loaded(subset.rows_of(self._loaded.matrix, rows), self._loaded.on_disk)
+
+    def release(self) -> None:
+        """Let the next fold load."""
+        if self._mine:
+            self._mine = False
+            memory.give_back()
+            self._turn.release()
 
 
 class _Steps:

@@ -39,8 +39,8 @@ def train(root: Path, environ: Mapping[str, str]) -> int:
             trainer.run(read_job(root, environ), console, stop)
     except Stopped:
         console.line(
-            "Stopped on request. No model was written: set save_model_on_termination=true "
-            "to keep the model of the rounds trained so far."
+            "Stopped on request. No model was written: save_model_on_termination=true keeps the "
+            "rounds trained so far, but for those of a job that is still among its folds."
         )
         return Stopped.exit_status
     except MemoryError as error:

@@ -194,6 +194,11 @@ def _cross_validate(work: _Work) -> None:
         models = {name: work.algorithm.save(fitted.model), **models}
         training, last, scores = _training(work, fitted), fitted.last_round, fitted.scores
         work.say(fitted, "the final model, of all rows,")
+        if fitted.outcome == "terminated":
+            work.console.warning(
+                f"the final model has {fitted.rounds_trained} of {found.rounds_chosen} rounds; the "
+                "folds' scores are those of models with all of theirs"
+            )
     label = folded.pool.matrix.label
     predictions.write(work.job.paths.output_data, work.config.objective, label, work.loader.classes)
     metrics = {

@@ -71,6 +71,9 @@ class Scripted:
         self.script = script or (lambda fold, log, check: log(0, float(fold)))
         self.seen: list[tuple[int, tuple[int, ...], Any, Compute]] = []
 
+    def notes(self, schema: Any, config: Any) -> tuple[str, ...]:
+        return ()
+
     def fit(
         self,
         data: Any,
@@ -90,6 +93,7 @@ class Scripted:
         train, held_out = (data.load(role).matrix for role in data.roles)
         assert set(train.label) | set(held_out.label) == set(range(ROWS))
         assert not set(train.label) & set(held_out.label)
+        loaded()
         fold = int(held_out.label[0])
         self.seen.append((fold, tuple(held_out.label.astype(int)), config, compute))
         last = -1
@@ -231,6 +235,32 @@ def test_scores_stay_with_their_fold_and_in_the_order_of_the_folds() -> None:
 # Folds side by side
 
 
+def test_one_fold_at_a_time_holds_a_copy_of_its_rows(job: Job) -> None:
+    """From its first data set until everything is binned; a fold that fails lets go of its turn."""
+    held, most = set(), []
+
+    class Slow(Scripted):
+        def fit(self, data: Any, *others: Any, **more: Any) -> Fitted:
+            load, number = data.load, id(data)
+
+            def watched(role: str) -> Any:
+                loaded = load(role)
+                held.add(number)
+                most.append(len(held))
+                threading.Event().wait(0.02)
+                return loaded
+
+            def let_go() -> None:
+                held.discard(number)
+                release()
+
+            release, data.load, data.release = data.release, watched, let_go
+            return super().fit(data, others[0], others[1], let_go, *others[3:], **more)
+
+    job.run(Slow(), 4, 4)
+    assert most == [1] * 8
+
+
 def test_what_is_printed_does_not_depend_on_which_fold_is_faster(tmp_path: Path) -> None:
     printed = []
     for slow in (0, 1):
@@ -260,7 +290,7 @@ def test_what_is_printed_does_not_depend_on_which_fold_is_faster(tmp_path: Path)
 def test_what_is_found_is_in_the_order_of_the_folds(job: Job) -> None:
     algorithm = Scripted()
     found = job.run(algorithm, 3, 2, repeats=2, keep_fold_models="true")
-    assert found.models == tuple(f"model of fold {i}".encode() for i in (0, 1, 2, 0, 1, 2))
+    assert list(found.models) == [f"model of fold {i}".encode() for i in (0, 1, 2, 0, 1, 2)]
     assert found.scores["validation"]["rmse"].values == (10, 11, 12, 10, 11, 12)
     assert found.objective_value == 11
     assert sorted(fold for fold, *_ in algorithm.seen) == [0, 0, 1, 1, 2, 2]
@@ -299,8 +329,10 @@ def test_a_fold_that_is_cut_short_is_never_an_estimate(job: Job) -> None:
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_fold_that_fails_ends_the_others_and_is_the_one_heard(failing: int, job: Job) -> None:
     stopped = []
+    all_there = threading.Barrier(3)
 
     def script(fold: int, log: Any, check: Any) -> None:
+        all_there.wait(LIMIT)
         log(0, 1.0)
         if fold == failing:
             raise DataError(f"fold {fold}", "none")
