@@ -24,7 +24,7 @@ import numpy as np
 from treeline import folds, memory
 from treeline.algorithms.interface import Loaded
 from treeline.data import audit, subset
-from treeline.errors import Stopped
+from treeline.errors import DataError, Stopped
 from treeline.metrics.log import HOLD_OUT, number, spreads
 from treeline.metrics.names import OBJECTIVES
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from treeline.algorithms.interface import Algorithm, Data, Fitted
     from treeline.compute import Compute
+    from treeline.data.records import Floats
     from treeline.folds import Division
     from treeline.hyperparameters import Config
     from treeline.hyperparameters.config import Folds
@@ -64,6 +65,18 @@ class Validated:
     rounds: tuple[int, ...]
     models: tuple[bytes, ...]
     objective_metric: str
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What makes a mean no number."""
+        for data, metrics in self.scores.items():
+            for metric, spread in metrics.items():
+                folds = [str(i) for i, value in enumerate(spread.values) if value != value]
+                if folds:
+                    yield (
+                        f"{data}-{metric} is not a number in fold(s) {', '.join(folds)}, and so "
+                        "neither is its mean: these rows do not have every class, or no weight"
+                    )
 
     @property
     def objective_value(self) -> float:
@@ -115,6 +128,8 @@ def prepare(loader: Loader, config: Config, output: Path) -> Folded:
         time=matrix.time,
         class_names=loader.classes,
     )
+    if matrix.weight is not None:
+        _check_weights(division, matrix.weight)
     found = audit.folds(
         division,
         task=task,
@@ -130,6 +145,19 @@ def prepare(loader: Loader, config: Config, output: Path) -> Folded:
     loader.report(output, found)
     memory.give_back()
     return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
+
+
+def _check_weights(division: Division, weight: Floats) -> None:
+    """Refuse a fold whose rows all weigh nothing: its score would be no score, perhaps a 0."""
+    for repeat in range(division.repeats):
+        for fold in range(division.folds):
+            for part in ("training", "held_out"):
+                if not weight[getattr(division, part)(repeat, fold)].any():
+                    what = part.replace("_", "-")
+                    raise DataError(
+                        f"Fold {fold} (from 0): all of its {what} rows have weight 0",
+                        "Use fewer folds or another cv_strategy, or leave rows of weight 0 out.",
+                    )
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
             "Leave the channel model or cv_folds out.",
         )
     earlier = artifacts.read_model(inputs.model) if inputs.model else None
-    place = compute.choose(config.compute, config.nthread, Cgroup())
     for text in config.warnings:
         console.warning(text)
+    place = compute.choose(config.compute, config.nthread, Cgroup())
     if job.checkpoints is not None:
         console.warning(
             f"checkpoints in {job.checkpoints} were asked for, and this version writes none: "
@@ -113,7 +113,7 @@ class _Work:
         """Say how training ended."""
         rounds = f"{fitted.rounds_trained} rounds trained, {what} ends with round"
         if self.config.algorithm == "random_forest":
-            rounds = f"{self.config.forest.n_estimators} trees grown, {what} counts as round"
+            rounds = f"{fitted.rounds_trained} trees grown, {what} counts as round"
         self.console.line(
             f"{fitted.outcome.replace('_', ' ')}: {rounds} {fitted.last_round}, "
             f"{self.console.elapsed():.1f} s"
@@ -200,7 +200,13 @@ def _cross_validate(work: _Work) -> None:
                 "folds' scores are those of models with all of theirs"
             )
     label = folded.pool.matrix.label
-    predictions.write(work.job.paths.output_data, work.config.objective, label, work.loader.classes)
+    predictions.write(
+        work.job.paths.output_data,
+        work.config.objective,
+        label,
+        work.loader.classes,
+        folded.pool.matrix.origin.positions,
+    )
     metrics = {
         "objective_metric": found.objective_metric,
         "final_score": number(found.objective_value),
@@ -210,6 +216,8 @@ def _cross_validate(work: _Work) -> None:
     artifacts.write(
         work.job.paths.model, models, _manifest(work, next(iter(models)), training, metrics)
     )
+    for text in found.warnings:
+        work.console.warning(text)
     unseen = {role: each for role, each in scores.items() if role != "train"}
     if unseen:
         work.log.round(last, unseen)
@@ -372,9 +380,10 @@ def _manifest(
 
 
 def _training(work: _Work, fitted: Fitted) -> dict[str, Any]:
+    rounds = "trees_grown" if work.config.algorithm == "random_forest" else "rounds_trained"
     return {
         "outcome": fitted.outcome,
-        "rounds_trained": fitted.rounds_trained,
+        rounds: fitted.rounds_trained,
         "last_round": fitted.last_round,
         "compute": work.place.path,
         "threads": work.place.threads,

@@ -703,3 +703,38 @@ def test_rows_of_an_engine_in_several_folds_flatter_the_score(
         assert bool(warned) == (strategy == "kfold"), ended.stdout
     print(f"rmse by engine {score['group']:.2f}, by row {score['kfold']:.2f}")
     assert score["kfold"] < score["group"] - 1
+
+
+# --- scores that would be none ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["boosting", "sklearn", "xgboost"])
+def test_a_fold_without_any_weight_is_refused(tree: Tree, engine: str) -> None:
+    """XGBoost scores rows of weight 0 with a perfect 0, which would enter the mean."""
+    rows = binary_rows(90)
+    group = np.repeat([0, 1, 2], 30)
+    weight = (group != 2).astype(float)
+    tree.channel("train", np.column_stack([rows[:, 0], group, weight, rows[:, 1:]])).declare()
+    asked = {"num_round": 3} if engine == "boosting" else {"algorithm": "random_forest"}
+    if engine != "boosting":
+        asked |= {"forest_engine": engine}
+    tree.hyperparameters(
+        objective="binary:logistic", cv_folds=3, group_column=1, weight_column=2, **asked
+    )
+    ended = run_job(tree.root)
+    assert ended.status == 1
+    assert "all of its held-out rows have weight 0" in tree.failure
+    assert not tree.model.exists()
+
+
+def test_a_mean_that_is_no_number_is_warned_of(tree: Tree) -> None:
+    rows = binary_rows(90)
+    rows[:, 0] = 0
+    rows[:4, 0] = 1  # in four of the five folds
+    tree.channel("train", rows).declare()
+    tree.hyperparameters(num_round=2, objective="binary:logistic", cv_folds=5, eval_metric="auc")
+    ended = run_job(tree.root)
+    assert ended.status == 0
+    (warning,) = [line for line in ended.lines if "is not a number in fold(s)" in line]
+    assert warning.startswith("WARNING: validation-auc")
+    assert ended.lines[-1] == "final-score: nan;"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from treeline import predictions
+from treeline.data.matrix import Origin
 from treeline.errors import PlatformError
 from treeline.predictions import OutOfFold
 
@@ -167,3 +168,27 @@ def test_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(PlatformError, match="No space left on device"):
         out_of_fold((0, 0, [0], [1])).write(tmp_path, "reg:squarederror", floats([1]), None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_row_is_the_one_that_was_read(tmp_path: Path) -> None:
+    found = out_of_fold((0, 0, [0, 1], [10, 20]), (0, 1, [2], [30]))
+    origin = Origin()
+    origin.left_out.extend([0, 2, 2])  # one before the first row, two before the last
+    found.write(tmp_path, "reg:squarederror", floats([1, 2, 3]), None, origin.positions)
+    _, folds = written(tmp_path)
+    assert [line.split(",")[0] for line in folds.splitlines()] == ["row", "1", "2", "5"]
+
+
+def test_very_many_classes_do_not_have_a_column_each(tmp_path: Path) -> None:
+    classes = 101
+    probabilities = np.eye(classes)[[100, 3]] * 0.5
+    found = out_of_fold((0, 0, [0, 1], probabilities))
+    names = tuple(f"class {i}" for i in range(classes))
+    found.write(tmp_path, "multi:softprob", floats([7, 3]), names)
+    rows, folds = written(tmp_path)
+    assert rows == "7,0.5,100\n3,0.5,3\n"
+    assert folds.splitlines() == [
+        "row,repeat,fold,label,prediction,probability",
+        '0,0,0,"class 7","class 100",0.5',
+        '1,0,0,"class 3","class 3",0.5',
+    ]

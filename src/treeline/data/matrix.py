@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,11 @@ class Origin:
         row += bisect.bisect_right(self.left_out, row)
         i = bisect.bisect_right(self.starts, row) - 1
         return f"{self.names[i]} row {row - self.starts[i] + 1}"
+
+    def positions(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Return where rows (0-based, of those kept) stand among all that were read."""
+        left_out = np.array(self.left_out, np.int64)
+        return rows.astype(np.int64) + np.searchsorted(left_out, rows, side="right")
 
     def before(self, other: Origin, rows: int) -> Origin:
         """Return the origin of these rows, ``rows`` of them kept, and of those of ``other``."""
