@@ -441,7 +441,8 @@ def _lacking(
     short = np.flatnonzero((lacking > 0) & (total > 0))
     if len(short):
         rarest = int(short[total[short].argmin()])
-        more = f" (and {len(short) - 1} more such classes)" if len(short) > 1 else ""
+        others = len(short) - 1
+        more = f" (and {others} more such class{'es' * (others > 1)})" if others else ""
         folds = division.folds * division.repeats
         yield (
             f"{int(lacking[rarest])} of {folds} folds hold out no row of class "
@@ -473,7 +474,9 @@ def _line(division: Division, rows: _Rows, seed: int, why: str, sizes: _Sizes) -
     if division.strategy == TIME_SERIES:
         notes.append("each fold trains on all that is earlier")
     said = f" ({'; '.join(notes)})" if notes else ""
-    return f"{what}: {_span(sizes.trained)} rows train, {_span(sizes.held_out)} are held out{said}"
+    train = "row trains" if sizes.trained[1] == 1 else "rows train"
+    are = "is" if sizes.held_out[1] == 1 else "are"
+    return f"{what}: {_span(sizes.trained)} {train}, {_span(sizes.held_out)} {are} held out{said}"
 
 
 def _span(sizes: tuple[int, int]) -> str:

@@ -31,7 +31,7 @@ def train(root: Path, environ: Mapping[str, str]) -> int:
     """Run the job in this process: train, or write why not."""
     settle_native_threads(os.environ)
     console = Console()
-    warnings.showwarning = partial(_show_warning, console)
+    warnings.showwarning = partial(_show_warning, console, {})
     file = Paths(root).failure
     try:
         file.unlink(missing_ok=True)  # an earlier run's, on a laptop
@@ -54,9 +54,17 @@ def train(root: Path, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _show_warning(console: Console, message: Warning | str, *_: object) -> None:
-    """Log a library's warning as a line: XGBoost's without its time stamp and C++ source line."""
-    console.warning(re.sub(r"^\[[0-9:]+\] WARNING: \S+ ", "", " ".join(str(message).split())))
+def _show_warning(
+    console: Console, said: dict[str, object], message: Warning | str, *_: object
+) -> None:
+    """Log a library's warning as a line: XGBoost's without its time stamp and C++ source line.
+
+    Each text once: of folds side by side every one warns of the same.
+    """
+    text = re.sub(r"^\[[0-9:]+\] WARNING: \S+ ", "", " ".join(str(message).split()))
+    mine = object()
+    if said.setdefault(text, mine) is mine:  # one step, in whatever thread
+        console.warning(text)
 
 
 def _fail(error: Exception, file: Path) -> int:

@@ -51,6 +51,8 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
             "Leave the channel model or cv_folds out.",
         )
     earlier = artifacts.read_model(inputs.model) if inputs.model else None
+    for text in config.notes:
+        console.line(text)
     for text in config.warnings:
         console.warning(text)
     place = compute.choose(config.compute, config.nthread, Cgroup())
@@ -111,9 +113,9 @@ class _Work:
 
     def say(self, fitted: Fitted, what: str = "the model") -> None:
         """Say how training ended."""
-        rounds = f"{fitted.rounds_trained} rounds trained, {what} ends with round"
+        rounds = f"{_many(fitted.rounds_trained, 'round')} trained, {what} ends with round"
         if self.config.algorithm == "random_forest":
-            rounds = f"{fitted.rounds_trained} trees grown, {what} counts as round"
+            rounds = f"{_many(fitted.rounds_trained, 'tree')} grown, {what} counts as round"
         self.console.line(
             f"{fitted.outcome.replace('_', ' ')}: {rounds} {fitted.last_round}, "
             f"{self.console.elapsed():.1f} s"
@@ -295,7 +297,7 @@ def check_together(config: Config, datasets: Mapping[str, Dataset]) -> None:
         return
     for name, needs in (
         ("early_stopping_rounds", config.early_stopping_rounds is not None),
-        ("_tuning_objective_metric", config.objective_data == "validation"),
+        (config.objective_source or "", config.objective_data == "validation"),
     ):
         if needs:
             raise ChannelError(
@@ -332,18 +334,23 @@ def describe(config: Config, inputs: Inputs, place: Compute) -> str:
         f"{role} {len(dataset.sources)} {dataset.format.name} file(s)"
         for role, dataset in inputs.datasets.items()
     )
-    how = f"up to {config.num_round} rounds"
+    how = f"up to {_many(config.num_round, 'round')}"
     if config.algorithm == "random_forest":
-        how = f"random forest of {config.forest.n_estimators} trees by {config.forest.engine}"
+        trees = _many(config.forest.n_estimators, "tree")
+        how = f"random forest of {trees} by {config.forest.engine}"
     if inputs.model:
         how += ", on top of an earlier model"
     if config.cv is not None:
         repeats = f", {config.cv.repeats} times" if config.cv.repeats > 1 else ""
-        how += f", {config.cv.folds} fold(s){repeats}"
+        how += f", {_many(config.cv.folds, 'fold')}{repeats}"
     return (
         f"treeline {treeline.__version__}: {config.objective}, {how}, "
         f"{place.path} with {place.threads} thread(s), {files}"
     )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _manifest(

@@ -119,6 +119,7 @@ def test_what_was_given_reads_back_as_the_same_configuration(values: dict[str, s
     assert again.booster == config.booster
     assert again.data == config.data
     assert again.eval_metrics == config.eval_metrics
+    assert again.notes == config.notes
     assert again.warnings == config.warnings
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from treeline.compute import PATHS
 from treeline.errors import HyperparameterError
-from treeline.hyperparameters import Config, parse
+from treeline.hyperparameters import parse
 from treeline.hyperparameters.config import Folds, Forest
 from treeline.opt_ml import CHOICES
 
@@ -24,13 +24,13 @@ def refused(values: dict[str, str], choices: dict[str, str]) -> HyperparameterEr
     return caught.value
 
 
-def lines(config: Config, start: str) -> list[str]:
-    return [line for line in config.warnings if line.startswith(start)]
+def lines(said: tuple[str, ...], start: str) -> list[str]:
+    return [line for line in said if line.startswith(start)]
 
 
 def test_without_a_variable_nothing_is_set() -> None:
     assert parse(ROUND, {}) == parse(ROUND)
-    assert parse(ROUND).warnings == ()
+    assert parse(ROUND).notes == parse(ROUND).warnings == ()
 
 
 # Each variable alone: what it says, and the hyperparameter as which it is taken.
@@ -55,7 +55,9 @@ def test_each_variable_alone(variable: str, text: str, taken: str) -> None:
     config = parse(ROUND, {variable: text})
     name, _, value = taken.partition("=")
     assert config.given[name] == value
-    assert lines(config, "taken") == [f"taken from the environment: {variable}={text} as {taken}"]
+    said = f"taken from the environment: {variable}={text} as {taken}"
+    assert lines(config.notes, "taken") == [said]
+    assert lines(config.warnings, "taken") == []
     same = parse({**config.given})
     assert (same.algorithm, same.compute, same.cv, same.data, same.objective) == (
         config.algorithm, config.compute, config.cv, config.data, config.objective,
@@ -77,14 +79,52 @@ def test_each_variable_alone(variable: str, text: str, taken: str) -> None:
 def test_a_bad_value_names_the_variable(variable: str, text: str, allowed: str) -> None:
     error = refused(ROUND, {variable: text})
     assert error.cause == f"Environment variable {variable}: found {text!r}, allowed {allowed}"
-    assert "in the environment of the image" in error.remedy
+    assert error.remedy == (
+        "Correct it in the environment of the image or of the job; docs/rapids.md lists every "
+        "name with what it takes."
+    )
 
 
 def test_bad_values_are_reported_with_all_others() -> None:
     error = refused({"eta": "2"}, {ALGORITHM: "KMeans", FOLDS: "0"})
-    assert error.cause.startswith("4 problems")
-    for name in (ALGORITHM, FOLDS, "eta", "num_round"):
-        assert name in error.cause
+    assert error.cause == (
+        "3 problems with the hyperparameters: "
+        f"(1) environment variable {ALGORITHM}: found 'KMeans', allowed [XGBoost, RandomForest]; "
+        f"(2) environment variable {FOLDS}: found '0', allowed [1, +inf); "
+        "(3) eta: found '2', allowed [0, 1]"
+    )
+    assert "hyperparameters of the training job" in error.remedy
+    assert "variables in the environment of the image" in error.remedy
+
+
+def test_a_variable_among_the_hyperparameters_is_none() -> None:
+    error = refused({**ROUND, FOLDS: "3"}, {})
+    assert error.cause.startswith(f"Hyperparameter {FOLDS}: found '3', no such hyperparameter")
+
+
+# What hangs on the choice that is wrong is no second problem.
+@pytest.mark.parametrize(
+    ("given", "variable", "text"),
+    [
+        ({}, ALGORITHM, "KMeans"),  # which would bring num_round
+        ({"eval_metric": "auc"}, ALGORITHM, "KMeans"),  # and an objective that auc suits
+        ({"num_class": "3"}, ALGORITHM, "KMeans"),
+        ({**ROUND, "refit": "false"}, FOLDS, "0"),
+        ({**ROUND, "device": "cuda", "compute": "auto"}, FOLDS, "0"),
+        ({**ROUND, "tree_method": "exact"}, WORKFLOW, "GPU"),
+    ],
+)
+def test_what_follows_from_a_bad_value_is_not_reported(
+    given: dict[str, str], variable: str, text: str
+) -> None:
+    assert refused(given, {variable: text}).cause.startswith(f"Environment variable {variable}: ")
+
+
+def test_what_does_not_follow_from_a_bad_value_is_reported() -> None:
+    given = {"objective": "reg:squarederror", "eval_metric": "auc"}
+    error = refused(given, {ALGORITHM: "KMeans"})
+    assert error.cause.startswith("2 problems")
+    assert "eval_metric: found 'auc'" in error.cause
 
 
 # A hyperparameter wins; it is said where the two differ.
@@ -117,7 +157,7 @@ def test_a_hyperparameter_wins(
         alone.algorithm, alone.compute, alone.cv, alone.data,
     )  # fmt: skip
     [(name, value)] = given.items()
-    said = lines(config, f"{variable}=")
+    said = lines(config.warnings, f"{variable}=")
     assert said == [f"{variable}={text} is overridden by {name}={value}"] * overridden
 
 
@@ -144,7 +184,8 @@ def test_the_defaults_of_boosting() -> None:
         "eta": 0.3,
     }  # fmt: skip
     assert config.objective_metric == "accuracy"
-    assert config.warnings[-1] == (
+    assert config.warnings == ()
+    assert config.notes[-1] == (
         f"defaults that come with {ALGORITHM}=XGBoost: objective=binary:logistic, num_round=10, "
         "max_depth=5, eta=0.3, objective_metric=accuracy"
     )
@@ -169,7 +210,7 @@ def test_defaults_fill_gaps_only() -> None:
     assert config.booster["eta"] == 0.1
     assert config.objective == "reg:squarederror"
     assert config.objective_metric is None  # accuracy is of classes
-    assert lines(config, "defaults") == []
+    assert lines(config.notes, "defaults") == []
 
 
 @pytest.mark.parametrize(
@@ -215,5 +256,7 @@ def test_all_four_together() -> None:
     assert config.cv == Folds(3, 1, "auto", True, False, False)
     assert config.compute == "singleCPU"
     assert config.data.label_column == "ArrDel15"
-    [line] = lines(config, "taken")
+    [line] = lines(config.notes, "taken")
+    assert [name for name in config.notes if name.startswith("dataset_preset=airline stands")]
+    assert [line for line in config.warnings if "AirTime" not in line] == []
     assert all(name in line for name in CHOICES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -230,6 +232,9 @@ def test_lines() -> None:
     assert divided(wish(2, "shuffle"), **groups).line == (
         "2 random splits, seed 0: 88 rows train, 32 are held out (30 groups)"
     )
+    assert divided(wish(2), rows=2).line == (
+        "2 kfold folds, seed 0: 1 row trains, 1 is held out (cv_strategy=auto)"
+    )
 
 
 # What cannot be divided
@@ -278,6 +283,25 @@ def test_a_class_with_fewer_rows_than_folds_is_a_warning() -> None:
     named = divided(wish(10), task=MULTICLASS, label=label, class_names=["a", "b", "c"])
     assert "class 'c'" in named.warnings[0]
     assert divided(wish(3), task=MULTICLASS, label=label).warnings == ()
+    label[3:6] = 3
+    many = divided(wish(10), task=MULTICLASS, label=label)
+    assert "which has 3 rows (and 1 more such class): " in many.warnings[0]
+    label[6:9] = 4
+    many = divided(wish(10), task=MULTICLASS, label=label)
+    assert "which has 3 rows (and 2 more such classes): " in many.warnings[0]
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "stratified_group"])
+def test_scikit_learn_says_nothing_of_its_own(strategy: str) -> None:
+    label = np.arange(ROWS) // 2  # as many classes as can be
+    label[:3], label[3:40] = 0, 1  # and one with fewer rows than folds
+    groups = in_groups(30) if strategy == "stratified_group" else {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for task in (BINARY, MULTICLASS):
+            with suppress(DataError):
+                divided(wish(5, strategy), task=task, label=label.astype(np.float32), **groups)
+    assert [str(each.message) for each in caught] == []
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "kfold", "shuffle", "stratified_group"])

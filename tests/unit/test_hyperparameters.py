@@ -365,6 +365,7 @@ def test_a_minimal_job() -> None:
         computed_as={},
         objective_metric=None,
         objective_data=None,
+        objective_source=None,
         early_stopping_rounds=None,
         data=DataOptions(),
         save_model_on_termination=False,
@@ -376,6 +377,7 @@ def test_a_minimal_job() -> None:
         forest=Forest(),
         booster={"objective": "reg:squarederror", "seed": 0, "seed_per_iteration": 1},
         given={"num_round": "5"},
+        notes=(),
         warnings=(),
     )
 
@@ -519,7 +521,7 @@ def test_every_wrong_metric_of_a_list_is_named() -> None:
         ({"eval_metric": "rmse,accuracy"}, "eval_metric: found 'accuracy'"),
         (
             {"objective": "multi:softmax", "num_class": "3", "eval_metric": "f1_binary"},
-            "f1_macro with objective=multi:softmax",
+            "allowed metrics such as f1_macro; here objective=multi:softmax",
         ),
         (
             {"objective": "multi:softprob", "num_class": "3", "eval_metric": "precision"},
@@ -572,12 +574,16 @@ def test_rules(values: dict[str, str], expected: str) -> None:
         ({"time_column": "t", "cv_folds": "3"}, "time_column: found 't', allowed nothing"),
         ({"cv_folds": "3", "_kfold": "5"}, "cv_folds: found '3', allowed _kfold=5"),
         ({"cv_folds": "1", "cv_strategy": "kfold"}, "one fold is one random split"),
-        ({"cv_folds": "3", "cv_strategy": "time_series"}, "time_column: missing"),
+        (
+            {"cv_folds": "3", "cv_strategy": "time_series"},
+            "time_column: missing, allowed a name, or a position: 0 is the first column, -1 the "
+            "last; required by cv_strategy=time_series",
+        ),
         (
             {"cv_folds": "3", "cv_strategy": "time_series", "time_column": "t", "cv_repeats": "2"},
             "cv_repeats: found '2', allowed 1 with cv_strategy=time_series",
         ),
-        ({"cv_folds": "3", "cv_strategy": "group"}, "group_column: missing"),
+        ({"cv_folds": "3", "cv_strategy": "group"}, "; required by cv_strategy=group"),
         (
             {"cv_folds": "3", "cv_strategy": "stratified_group", "objective": "binary:logistic"},
             "group_column: missing",
@@ -654,6 +660,40 @@ def test_the_metric_to_follow(
     config = parse({"num_round": "5", **values})
     assert config.eval_metrics == metrics
     assert (config.objective_data, config.objective_metric) == followed
+
+
+@pytest.mark.parametrize(
+    ("values", "data", "source"),
+    [
+        ({}, None, None),
+        ({"eval_metric": "mae"}, None, None),
+        ({"objective_metric": "mae"}, None, None),
+        ({"objective_metric": "validation:mae"}, "validation", "objective_metric"),
+        ({"_tuning_objective_metric": "validation:mae"}, "validation", "_tuning_objective_metric"),
+        ({"_tuning_objective_metric": "validation:x"}, "validation", "_tuning_objective_metric"),
+        (
+            {"objective_metric": "train:mae", "_tuning_objective_metric": "final-score"},
+            "train",
+            "objective_metric",
+        ),
+        # A metric that is known is followed where it was asked for, whatever the tuner reads.
+        (
+            {"objective_metric": "train:mae", "_tuning_objective_metric": "validation:x"},
+            "train",
+            "objective_metric",
+        ),
+        (
+            {"objective_metric": "train:mae", "_tuning_objective_metric": "train:mae"},
+            "train",
+            "_tuning_objective_metric",
+        ),
+    ],
+)
+def test_who_named_the_data_set_to_follow(
+    values: dict[str, str], data: str | None, source: str | None
+) -> None:
+    config = parse({"num_round": "5", **values})
+    assert (config.objective_data, config.objective_source) == (data, source)
 
 
 @pytest.mark.parametrize(

@@ -325,9 +325,11 @@ def test_the_airline_preset_fills_what_is_not_given() -> None:
     assert config.objective == "binary:logistic"
     assert len(AIRLINE) == 13
     assert config.given == {"num_round": "5", "dataset_preset": "airline"}
-    assert config.warnings == (
+    assert config.notes == (
         "dataset_preset=airline stands for label_column=ArrDel15, objective=binary:logistic, "
         "missing_label=drop, features by name",
+    )
+    assert config.warnings == (
         "dataset_preset=airline: AirTime is known only after landing, so it leaks the label of a "
         "flight that is about to depart; ignore_columns=AirTime leaves it out",
     )
@@ -341,8 +343,8 @@ def test_what_is_given_is_not_filled() -> None:
     assert config.data.label_column == "DepDel15"
     assert config.data.missing_label == "fail"
     assert config.objective == "reg:logistic"
-    assert config.warnings[0] == "dataset_preset=airline stands for features by name"
-    assert "AirTime" in config.warnings[1]
+    assert config.notes == ("dataset_preset=airline stands for features by name",)
+    assert "AirTime" in config.warnings[0]
 
 
 def test_the_column_that_leaks_can_be_left_out() -> None:
@@ -364,12 +366,12 @@ def test_the_taxi_preset() -> None:
     config = ask(dataset_preset="nyc_taxi")
     assert config.data == DataOptions(label_column="above_average_tip", missing_label="drop")
     assert config.objective == "binary:logistic"
-    assert len(config.warnings) == 1
+    assert (len(config.notes), config.warnings) == (1, ())
 
 
 def test_no_preset_fills_nothing() -> None:
     assert ask(dataset_preset="none").data == DataOptions()
-    assert ask(dataset_preset="none").warnings == ()
+    assert ask(dataset_preset="none").notes == ask(dataset_preset="none").warnings == ()
     assert "dataset_preset: found 'airlines'" in refused(dataset_preset="airlines")
     assert ask(dataset_preset='"airline"').data.label_column == "ArrDel15"
 

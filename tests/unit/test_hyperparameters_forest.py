@@ -121,7 +121,11 @@ def test_an_old_criterion_is_read_as_what_it_always_was() -> None:
         ({"base_margin_column": "m"}, "base_margin_column: found '[\"m\"]', allowed nothing"),
         ({"max_leaves": "1"}, "max_leaves: found '1', allowed 0, or [2, +inf)"),
         ({"external_memory": "true"}, "external_memory: found 'true', allowed auto or false"),
-        ({"eval_metric": "auc,ndcg"}, "eval_metric: found 'ndcg', allowed logloss, error, auc"),
+        (
+            {"eval_metric": "auc,ndcg"},
+            "eval_metric: found 'ndcg', allowed metrics such as logloss, error, auc; here "
+            "algorithm=random_forest",
+        ),
         (
             {"forest_engine": "xgboost", "min_samples_split": "5"},
             "min_samples_split: found '5', allowed 2 with forest_engine=xgboost",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from treeline import opt_ml
@@ -108,8 +108,9 @@ class Config:
     computed_as: Mapping[str, str]
     # What the tuner reads and early stopping follows; None stands for the default metric.
     objective_metric: str | None
-    # The data set the tuner's metric is of; None where there is no such metric.
+    # The data set that it is of, and the hyperparameter that says so; None where none does.
     objective_data: str | None
+    objective_source: str | None
     early_stopping_rounds: int | None
     data: DataOptions
     save_model_on_termination: bool
@@ -122,6 +123,7 @@ class Config:
     # The params of xgboost.train, without what Treeline decides: metrics, threads, device.
     booster: Mapping[str, int | float | str]
     given: Mapping[str, str]
+    notes: tuple[str, ...]  # what was filled in for the user, a line each
     warnings: tuple[str, ...]
 
     def followed(self, scores: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
@@ -141,21 +143,22 @@ def parse(values: Mapping[str, str], choices: Mapping[str, str] = _NO_CHOICES) -
     """
     found: list[Problem] = []
     given = _canonical(values, found)
-    lines = environment.fill(given, choices, found)
-    asked_for, more_lines = presets.expanded(given)
+    filled = environment.fill(given, choices, found)
+    asked_for, notes = presets.expanded(given)
     parsed = _parsed(asked_for, found)
-    warnings = [*lines, *more_lines]
+    warnings = list(filled.warnings)
     replaced = {name: _without_old(name, value, warnings) for name, value in parsed.items()}
     if "_kfold" in replaced:  # the same number under a name that says more
         replaced.setdefault("cv_folds", replaced["_kfold"])
-    broken = frozenset(asked_for).difference(parsed)
+    broken = filled.unknown.union(asked_for).difference(parsed)
     source, tuned = _tuned(replaced, found, warnings)
     asked = Asked(replaced, broken, _metrics(replaced, source, tuned), tuned)
     found += (*problems(asked), *presets.problems(asked))
     if found:
         raise _error(found)
     warnings += [f"{name} {TABLE[name].dead}" for name in parsed if TABLE[name].dead]
-    return _config(asked, given, (*warnings, *presets.advice(asked), *advice(asked)))
+    warnings += [*presets.advice(asked), *advice(asked)]
+    return _config(asked, given, source, (*filled.notes, *notes), tuple(warnings))
 
 
 def _canonical(values: Mapping[str, str], found: list[Problem]) -> dict[str, str]:
@@ -259,8 +262,27 @@ def _metric(name: str, values: Mapping[str, Value]) -> Metric | None:
     return lookup(name, power if isinstance(power, float) else TWEEDIE_POWER)
 
 
-def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> Config:
+def _objective_data(values: Mapping[str, Value], source: str) -> tuple[str | None, str | None]:
+    """Return the data set to follow, and who named it.
+
+    Where nobody named a known metric, a tuner still reads a data set of the one it named.
+    """
+    for name in (source, _TUNER):
+        data = _named(values, name)[0]
+        if data is not None:
+            return data, name
+    return None, None
+
+
+def _config(
+    asked: Asked,
+    given: Mapping[str, str],
+    source: str,
+    notes: tuple[str, ...],
+    warnings: tuple[str, ...],
+) -> Config:
     spelled = _spellings(asked.values)
+    objective_data, objective_source = _objective_data(asked.values, source)
     metrics = tuple(spelled[metric.name] for _, metric in asked.metrics)
     last = metrics[-1] if metrics else None
     return Config(
@@ -271,7 +293,8 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
         eval_metrics=metrics,
         computed_as={spelled[metric.name]: metric.name for _, metric in asked.metrics},
         objective_metric=spelled[asked.tuned.name] if asked.tuned else last,
-        objective_data=_named(asked.values, _TUNER)[0] or _named(asked.values, _FOLLOWED)[0],
+        objective_data=objective_data,
+        objective_source=objective_source,
         early_stopping_rounds=_whole(asked, "early_stopping_rounds"),
         data=_data(asked),
         save_model_on_termination=bool(asked.get("save_model_on_termination")),
@@ -283,7 +306,8 @@ def _config(asked: Asked, given: Mapping[str, str], warnings: Iterable[str]) -> 
         forest=_forest(asked),
         booster=_booster(asked),
         given=given,
-        warnings=tuple(warnings),
+        notes=notes,
+        warnings=warnings,
     )
 
 
@@ -380,22 +404,31 @@ def _plain(kind: Kind, value: Value | None) -> int | float | str:
 
 
 def _error(found: list[Problem]) -> HyperparameterError:
-    variables = [each for each in found if each.name in opt_ml.CHOICES]
+    variables = list(filter(_is_variable, found))
     if len(found) == 1:
-        what = "Environment variable" if variables else "Hyperparameter"
-        cause = f"{what} {_line(found[0], 80, 600)}"
+        line = _line(found[0], 80, 600)
+        cause = line[0].upper() + line[1:] if variables else f"Hyperparameter {line}"
     else:
         lines = "; ".join(f"({i}) {_line(each, 30, 60)}" for i, each in enumerate(found, 1))
         cause = f"{len(found)} problems with the hyperparameters: {lines}"
     those = "it" if len(found) == 1 else "them"
-    places = "hyperparameters of the training job or of the tuner's ranges"
-    if variables:
-        places += " (a name in capitals: in the environment of the image or of the job)"
-    return HyperparameterError(
-        cause,
-        f"Correct {those} in the {places}; "
-        "docs/hyperparameters.md lists every name with what it takes.",
+    place, page = (
+        "the hyperparameters of the training job or of the tuner's ranges",
+        "hyperparameters",
     )
+    image = "the environment of the image or of the job"
+    if len(variables) == len(found):
+        place, page = image, "rapids"
+    elif variables:
+        place += f", variables in {image}"
+    return HyperparameterError(
+        cause, f"Correct {those} in {place}; docs/{page}.md lists every name with what it takes."
+    )
+
+
+def _is_variable(problem: Problem) -> bool:
+    """Whether it is a variable of the environment, and no unknown hyperparameter of that name."""
+    return problem.name in opt_ml.CHOICES and bool(problem.allowed)
 
 
 def _line(problem: Problem, found_limit: int, allowed_limit: int) -> str:
@@ -403,6 +436,8 @@ def _line(problem: Problem, found_limit: int, allowed_limit: int) -> str:
     head = f"{shortened(name, 64)}: missing"
     if problem.found is not None:
         head = f"{shortened(name, 64)}: found {shortened(repr(problem.found), found_limit)}"
+    if _is_variable(problem):
+        head = f"environment variable {head}"
     allowed = f"allowed {shortened(problem.allowed, allowed_limit)}"
     hint = f"; {problem.hint}" if problem.hint else ""
     return f"{head}, {allowed if problem.allowed else 'no such hyperparameter'}{hint}"

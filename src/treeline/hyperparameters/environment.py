@@ -8,7 +8,7 @@ without the others, and a value that is not known is a mistake, not a silent def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from treeline import opt_ml
@@ -46,6 +46,7 @@ class _Choice:
     allowed: str
     read: Callable[[str], str | None]
     others: tuple[str, ...] = ()  # hyperparameters that say the same as ``name``
+    brings: frozenset[str] = frozenset()  # hyperparameters whose defaults depend on the choice
 
 
 def _algorithm(text: str) -> str | None:
@@ -71,7 +72,12 @@ def _preset(text: str) -> str:
 
 _CHOICES: Mapping[str, _Choice] = {
     opt_ml.DATASET_DIRECTORY: _Choice("dataset_preset", "", _preset),
-    opt_ml.ALGORITHM_CHOICE: _Choice("algorithm", "[XGBoost, RandomForest]", _algorithm),
+    opt_ml.ALGORITHM_CHOICE: _Choice(
+        "algorithm",
+        "[XGBoost, RandomForest]",
+        _algorithm,
+        brings=frozenset({"objective"}.union(*_DEFAULTS.values())),
+    ),
     opt_ml.ML_WORKFLOW_CHOICE: _Choice(
         "compute", f"[{', '.join(PATHS)}]", _compute, ("device", "use_dask_gpu_training")
     ),
@@ -79,13 +85,24 @@ _CHOICES: Mapping[str, _Choice] = {
 }
 
 
-def fill(given: dict[str, str], choices: Mapping[str, str], found: list[Problem]) -> list[str]:
-    """Add to ``given`` what ``choices`` say beyond it, and to ``found`` what they say wrong.
+@dataclass(frozen=True)
+class Filled:
+    """What a person should know of the variables.
 
-    Returns lines: what was overridden, what was taken, and the defaults that come with it.
+    ``notes`` say what was taken and the defaults that come with it, ``warnings`` what was not
+    taken. ``unknown`` are the hyperparameters that a wrong variable leaves open.
     """
-    lines: list[str] = []
-    taken = []
+
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    unknown: frozenset[str]
+
+
+def fill(given: dict[str, str], choices: Mapping[str, str], found: list[Problem]) -> Filled:
+    """Add to ``given`` what ``choices`` say beyond it, and to ``found`` what they say wrong."""
+    taken: list[str] = []
+    warnings: list[str] = []
+    unknown: set[str] = set()
     for variable, choice in _CHOICES.items():
         text = choices.get(variable)
         if text is None:
@@ -94,34 +111,34 @@ def fill(given: dict[str, str], choices: Mapping[str, str], found: list[Problem]
         winner = next((name for name in (choice.name, *choice.others) if name in given), None)
         if winner is not None:
             if value is None or not same(TABLE[choice.name].kind, given[winner], value):
-                lines.append(
+                warnings.append(
                     f"{variable}={text} is overridden by {winner}={unquoted(given[winner])}"
                 )
         elif value is None:
             found.append(Problem(variable, text, choice.allowed))
+            unknown |= {choice.name, *choice.brings}
         elif value == _OWN_DATA:
             known = ", ".join(_PRESETS)
             shown = shortened(repr(text), 60)
-            lines.append(f"{variable}={shown} is none of {known}, so it sets no dataset_preset")
+            warnings.append(f"{variable}={shown} is none of {known}, so it sets no dataset_preset")
         else:
             given[choice.name] = value
             taken.append(f"{variable}={text} as {choice.name}={value}")
-    if taken:
-        lines.append(f"taken from the environment: {', '.join(taken)}")
-    return [*lines, *_defaults(given, choices.get(opt_ml.ALGORITHM_CHOICE))]
+    notes = [f"taken from the environment: {', '.join(taken)}"] if taken else []
+    notes += _defaults(given, choices.get(opt_ml.ALGORITHM_CHOICE))
+    return Filled(tuple(notes), tuple(warnings), frozenset(unknown))
 
 
-def _defaults(given: dict[str, str], text: str | None) -> Iterator[str]:
-    """Add the example's defaults of the algorithm that the environment chose."""
+def _defaults(given: dict[str, str], text: str | None) -> list[str]:
+    """Add the example's defaults of the algorithm that the environment chose; say which."""
     algorithm = None if text is None else _algorithm(text)
     if algorithm is None or unquoted(given["algorithm"]) != algorithm:
-        return
+        return []
     defaults = {"objective": _OBJECTIVE, **_DEFAULTS[algorithm]}
     scored = "eval_metric" in given or given.get(_TUNER, FINAL_SCORE) != FINAL_SCORE
     if not scored and unquoted(given.get("objective", _OBJECTIVE)) == _OBJECTIVE:
         defaults["objective_metric"] = _METRIC
     added = {name: value for name, value in defaults.items() if name not in given}
     given.update(added)
-    if added:
-        listed = ", ".join(f"{name}={value}" for name, value in added.items())
-        yield f"defaults that come with {opt_ml.ALGORITHM_CHOICE}={text}: {listed}"
+    listed = ", ".join(f"{name}={value}" for name, value in added.items())
+    return [f"defaults that come with {opt_ml.ALGORITHM_CHOICE}={text}: {listed}"] if added else []

@@ -184,8 +184,12 @@ def _alphas(asked: Asked) -> Iterator[Problem]:
 def _metrics_suit(asked: Asked) -> Iterator[Problem]:
     for source, metric in asked.metrics:
         if not metric.suits(asked.objective):
-            allowed = f"{alternatives(metric, asked.objective)} with objective={asked.objective}"
-            yield Problem(source, metric.name, allowed)
+            yield _other_metric(asked, source, metric, f"objective={asked.objective}")
+
+
+def _other_metric(asked: Asked, source: str, metric: Metric, here: str) -> Problem:
+    others = alternatives(metric, asked.objective)
+    return Problem(source, metric.name, f"metrics such as {others}", f"here {here}")
 
 
 def _base_score(asked: Asked) -> Iterator[Problem]:
@@ -347,6 +351,7 @@ def _folded(asked: Asked) -> Iterator[Problem]:
     folds, strategy = asked.get("cv_folds"), str(asked.get("cv_strategy"))
     if folds is None:
         return
+    required = f"required by cv_strategy={strategy}"
     if asked.get("_kfold") not in (None, folds):
         hint = "they are two names of one thing, but for what happens to the validation channel"
         yield asked.problem("cv_folds", f"_kfold={asked.get('_kfold')}, or leave one out", hint)
@@ -355,11 +360,11 @@ def _folded(asked: Asked) -> Iterator[Problem]:
         yield asked.problem("cv_folds", f"[2, +inf) with cv_strategy={strategy}", hint)
     if strategy == "time_series":
         if asked.get("time_column") is None:
-            yield asked.problem("time_column", TABLE["time_column"].kind.allowed, "required by it")
+            yield asked.problem("time_column", TABLE["time_column"].kind.allowed, required)
         if asked.get("cv_repeats") != 1:
             yield asked.problem("cv_repeats", "1 with cv_strategy=time_series, which draws nothing")
     if strategy.endswith("group") and asked.get("group_column") is None and asked.task != RANKING:
-        yield asked.problem("group_column", TABLE["group_column"].kind.allowed, f"{strategy} folds")
+        yield asked.problem("group_column", TABLE["group_column"].kind.allowed, required)
     if strategy.startswith("stratified") and asked.task not in (BINARY, MULTICLASS):
         yield asked.problem("cv_strategy", "a strategy for numbers: kfold, group, time_series")
     if asked.task == RANKING and strategy not in ("auto", "group"):
@@ -391,9 +396,7 @@ def _forest(asked: Asked) -> Iterator[Problem]:
         yield asked.problem("max_leaves", f"0, or [2, +inf), with {here}")
     for source, metric in asked.metrics:
         if metric.family in _BOOSTING_ONLY:
-            yield Problem(
-                source, metric.name, f"{alternatives(metric, asked.objective)} with {here}"
-            )
+            yield _other_metric(asked, source, metric, here)
 
 
 def _forest_engine(asked: Asked) -> Iterator[Problem]:

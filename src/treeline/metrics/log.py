@@ -49,10 +49,13 @@ def fold_line(fold: str, index: int, scores: Scores) -> str:
 
 def spread_line(name: str, spread: Spread) -> str:
     """Return the line that says what the folds found of ``name``, such as validation-rmse."""
+    mean = f"cross-validation: {name} {spread.mean:.5f}"
+    if len(spread.values) == 1:  # says nothing of how folds differ
+        return f"{mean}, of 1 fold"
     values = " ".join(f"{value:.5f}" for value in spread.values)
     return (
-        f"cross-validation: {name} {spread.mean:.5f}, standard deviation {spread.deviation:.5f}, "
-        f"over {len(spread.values)} fold(s): {values}"
+        f"{mean}, standard deviation {spread.deviation:.5f}, over {len(spread.values)} folds: "
+        f"{values}"
     )
 
 

@@ -22,6 +22,7 @@ from treeline.metrics.log import (
     means,
     number,
     round_line,
+    spread_line,
     spreads,
 )
 from treeline.metrics.names import METRICS
@@ -291,15 +292,21 @@ def test_what_all_folds_found_ends_with_the_means(tmp_path: Path) -> None:
     log.validated(9, found, "validation:rmse", means(found)["validation"]["rmse"])
     log.close()
     assert lines == [
-        "cross-validation: train-rmse 1.50000, standard deviation 1.08012, over 3 fold(s): "
+        "cross-validation: train-rmse 1.50000, standard deviation 1.08012, over 3 folds: "
         "0.50000 1.00000 3.00000",
-        "cross-validation: validation-rmse 3.00000, standard deviation 2.16025, over 3 fold(s): "
+        "cross-validation: validation-rmse 3.00000, standard deviation 2.16025, over 3 folds: "
         "1.00000 2.00000 6.00000",
         "[9]\ttrain-rmse:1.50000\tvalidation-rmse:3.00000",
         "final-score: 3.0;",
     ]
     (definition,) = definitions(["validation:rmse"])
     assert [line for line in lines if re.search(definition["Regex"], line)] == lines[2:3]
+
+
+def test_a_single_fold_has_no_deviation() -> None:
+    (spread,) = spreads([folds(2.5)[0]])["validation"].values()
+    line = spread_line("validation-rmse", spread)
+    assert line == "cross-validation: validation-rmse 2.50000, of 1 fold"
 
 
 def test_a_fold_without_a_number_makes_the_mean_none() -> None:
