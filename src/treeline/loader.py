@@ -74,7 +74,8 @@ class Loader:
         self._limit = limit
         self._parts: dict[str, audit.Part] = {}
         self._on_disk = False
-        self._held = 0  # bytes of the data sets that are binned already
+        # Bytes that are taken beside the data set at hand: by libraries, and others binned already.
+        self._held = memory.SKLEARN if config.cv is not None or self._by_sklearn else 0
 
     def load(self, role: str) -> Loaded:
         """Read one data set; raises ``DataError`` for what the job cannot use."""
@@ -228,8 +229,9 @@ class Loader:
         if isinstance(found.features, Csr) and not self._config.data.external_memory:
             return False  # the bounds are those of dense data
         kept = self._kept(found)
-        if self._config.algorithm == "random_forest" and self._config.forest.engine == "sklearn":
-            self._held = kept
+        self._held += kept
+        if self._by_sklearn:
+            self._check_forest(found)
             return False  # no bins
         trees = self._trees(float(found.stats.missing.sum()) / max(1, rows * columns))
         others = self._other_rows(rows)
@@ -237,19 +239,51 @@ class Loader:
             rows,
             columns,
             outputs_of(self._config),
-            None if self._limit is None else max(1, self._limit - kept),
+            self._limit,
             self._config.data.external_memory,
             other_rows=others,
             trees=trees,
+            held=self._held,
         )
         if plan.way != "memory":
             self._voice.line(plan.line)
         if plan.external:
             needed = memory.external_disk_bytes(rows, columns, others, trees)
             memory.require_disk(Path(tempfile.gettempdir()), needed)
-        else:
-            self._held = kept or memory.held_bytes(rows, columns, trees)
+        elif not kept:
+            self._held += memory.held_bytes(rows, columns, trees)
         return plan.external
+
+    @property
+    def _by_sklearn(self) -> bool:
+        config = self._config
+        return config.algorithm == "random_forest" and config.forest.engine == "sklearn"
+
+    def _forest(self) -> memory.Forest:
+        asked = self._config.forest
+        return memory.Forest(
+            count=asked.n_estimators,
+            max_depth=asked.max_depth,
+            max_leaves=asked.max_leaves or 0,
+            min_samples_leaf=asked.min_samples_leaf,
+            classifies=not self._config.objective.startswith("reg:"),
+            threads=self._threads,
+        )
+
+    def _check_forest(self, found: Matrix) -> None:
+        """Say if a forest on raw rows may not fit; raises ``ResourceError`` if it cannot."""
+        line = memory.check_forest(
+            found.rows,
+            found.schema.features,
+            outputs_of(self._config),
+            self._limit,
+            self._forest(),
+            self._other_rows(found.rows),
+            held=self._held,
+            in_file=self._config.cv is None and is_spooled(found.features),
+        )
+        if line:
+            self._voice.line(line)
 
     def folds_at_once(self, rows: int, held_out: int) -> int:
         """Return how many folds the memory holds side by side, at least 1.
@@ -267,6 +301,7 @@ class Loader:
             self._limit,
             held=self._held,
             trees=self._trees(),
+            forest=self._forest() if self._by_sklearn else None,
         )
 
     def _kept(self, found: Matrix) -> int:

@@ -127,7 +127,7 @@ def _death(number: int, for_memory: bool, limit: int | None) -> TreelineError:
         return PlatformError(
             f"The job was killed for memory: it went over {amount}",
             "Use an instance with more memory (docker run --memory for a local one), or less "
-            "data: fewer rows or columns, or a smaller max_bin.",
+            "data: fewer rows or columns, or a smaller max_bin (a forest's is n_bins).",
         )
     if number == signal.SIGKILL:
         return PlatformError(

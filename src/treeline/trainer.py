@@ -197,9 +197,11 @@ def _cross_validate(work: _Work) -> None:
         training, last, scores = _training(work, fitted), fitted.last_round, fitted.scores
         work.say(fitted, "the final model, of all rows,")
         if fitted.outcome == "terminated":
+            forest = work.config.algorithm == "random_forest"
+            all_of_it = work.config.forest.n_estimators if forest else found.rounds_chosen
             work.console.warning(
-                f"the final model has {fitted.rounds_trained} of {found.rounds_chosen} rounds; the "
-                "folds' scores are those of models with all of theirs"
+                f"the final model has {fitted.rounds_trained} of {all_of_it} "
+                f"{'trees' if forest else 'rounds'}; the folds' scores are those of whole models"
             )
     label = folded.pool.matrix.label
     predictions.write(

@@ -18,7 +18,7 @@ from treeline.algorithms.interface import Loaded
 from treeline.data import channel
 from treeline.data.matrix import Schema
 from treeline.data.storage import is_spooled
-from treeline.errors import DataError, HyperparameterError, Stopped, TreelineError
+from treeline.errors import DataError, HyperparameterError, ResourceError, Stopped, TreelineError
 from treeline.loader import Loader, Voice, outputs_of, schema_from_json, schema_to_json
 from treeline.opt_ml import Channel
 from treeline.stopping import StopRequest
@@ -55,7 +55,8 @@ class Job:
         classes: Any = None,
         **given: object,
     ) -> Loader:
-        found = {"num_round": "1"} | {name: str(value) for name, value in given.items()}
+        usual = {} if "algorithm" in given else {"num_round": "1"}
+        found = usual | {name: str(value) for name, value in given.items()}
         config = hyperparameters.parse(found)
         channels = {}
         for folder in self.root.iterdir():
@@ -418,6 +419,56 @@ def test_bins_on_disk_where_memory_is_short(job: Job, monkeypatch: pytest.Monkey
     assert asked == [500, 2, 1, 500]  # asked once; the others follow train
     assert [each.on_disk for each in found.values()] == [True, True]
     assert "because" in job.lines
+
+
+def test_a_forest_on_raw_rows_is_weighed(job: Job) -> None:
+    job.put("train/a.csv", ROWS)
+    given = {"algorithm": "random_forest", "n_estimators": 3, **BINARY}
+    for limit, count in ((None, 0), (10**9, 0), (2 * 10**8, 1)):
+        job.lines.clear()
+        assert not job.load(**given, limit=limit)["train"].on_disk
+        said = [line for line in job.lines if "3 trees by scikit-learn" in line]
+        assert len(said) == count
+    assert "which may not be enough" in said[0]
+    cause = job.refused(ResourceError, **given, limit=10**8)
+    assert cause.startswith("500 rows x 2 columns need about 2")
+    assert "100 MB is allowed" in cause
+
+
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ({"num_round": 1}, 0),
+        ({"num_round": 1, "cv_folds": 3}, memory.SKLEARN),
+        ({"algorithm": "random_forest", "forest_engine": "xgboost"}, 0),
+        ({"algorithm": "random_forest", "forest_engine": "xgboost", "cv_folds": 3}, memory.SKLEARN),
+    ],
+    ids=str,
+)
+def test_scikit_learn_itself_is_counted_where_it_is_imported(
+    job: Job, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], held: int
+) -> None:
+    job.put("train/a.csv", ROWS)
+    seen: list[int] = []
+
+    def choose(*_: Any, **more: Any) -> memory.Plan:
+        seen.append(more["held"])
+        return memory.Plan("memory", "")
+
+    monkeypatch.setattr(memory, "choose", choose)
+    job.load(**BINARY, **given, limit=10**9)
+    assert seen == [held + (memory.raw_bytes(500, 2) if "cv_folds" in given else 0)]
+
+
+def test_folds_by_scikit_learn_are_as_many_as_its_forests_leave_room_for(job: Job) -> None:
+    job.put("train/a.csv", ROWS)
+    given = {"algorithm": "random_forest", "cv_folds": 3, "n_estimators": 100, **BINARY}
+    found = {}
+    for engine in ("sklearn", "xgboost"):
+        loader = job.loader(**given, forest_engine=engine, max_depth=4, limit=6 * 10**8)
+        loader.load("train")
+        found[engine] = loader.folds_at_once(3 * 10**5, 10**5)
+    assert found["sklearn"] < found["xgboost"]
 
 
 def test_raw_values_are_never_on_disk(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from treeline import memory
 from treeline.compute import Cgroup
 from treeline.errors import ResourceError
-from treeline.memory import Trees
+from treeline.memory import Forest, Trees
 
 GIB = 1 << 30
 GB = 10**9
@@ -317,3 +319,114 @@ def test_raw_values_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ResourceError, match="raw values need about") as caught:
         memory.require_raw(10_000_000, 13, 400_000_000)
     assert "tree_method=hist" in caught.value.remedy
+
+
+def forest(count: int, threads: int, classifies: bool = True, max_depth: int = 3) -> Forest:
+    return Forest(count, max_depth, 0, 1, classifies, threads)
+
+
+# Measured with scikit-learn 1.9.1, 1,000,000 rows: bytes a row besides the raw values.
+@pytest.mark.parametrize(
+    ("classifies", "outputs", "threads", "measured"),
+    [
+        (True, 1, 1, 101),
+        (True, 1, 2, 231),
+        (True, 1, 4, 385),
+        (True, 1, 8, 619),
+        (True, 8, 4, 371),
+        (False, 1, 2, 116),
+        (False, 1, 4, 172),
+    ],
+)
+def test_rows_of_a_forest_take_what_was_measured(
+    classifies: bool, outputs: int, threads: int, measured: int
+) -> None:
+    grown = forest(16, threads, classifies)
+    bound = memory.raw_bytes(1, 0) + grown.row_bytes(outputs) + grown.thread_bytes()
+    assert measured <= bound <= measured * 1.55
+
+
+def test_threads_beyond_the_trees_have_nothing_to_do() -> None:
+    assert forest(3, 64).thread_bytes() == forest(3, 3).thread_bytes()
+
+
+@pytest.mark.parametrize(
+    ("limits", "nodes"),
+    [
+        ({"max_depth": 3}, 16),
+        ({"max_depth": 0}, 2000),
+        ({"max_depth": 16}, 2000),
+        ({"max_depth": 0, "min_samples_leaf": 10}, 200),
+        ({"max_depth": 0, "min_samples_leaf": 5000}, 2),
+        ({"max_depth": 16, "max_leaves": 31}, 62),
+    ],
+)
+def test_trees_grow_as_large_as_they_may(limits: dict[str, Any], nodes: int) -> None:
+    grown = replace(forest(7, 1), **limits)
+    for outputs, measured in ((1, 212), (4, 336)):
+        bound = grown.tree_bytes(1000, outputs) / (7 * nodes)
+        assert measured <= bound <= measured * 1.1
+
+
+def test_a_forest_that_may_not_fit_is_said_and_one_that_cannot_is_refused() -> None:
+    # In folds: killed with 268 MB, done with 403 MB.
+    rows, grown, held = 300_000, forest(4, 2, max_depth=6), memory.SKLEARN
+    check = partial(memory.check_forest, rows, 20, 1)
+    assert check(None, grown) == ""
+    assert check(GB, grown, held=held) == ""
+    assert check(268_435_456, grown, held=held) == (
+        "300,000 rows x 20 columns: raw rows and 4 trees by scikit-learn; up to 387 MB of 268 MB "
+        "memory, which may not be enough"
+    )
+    with pytest.raises(ResourceError) as caught:
+        check(134_217_728, grown, held=held)
+    assert caught.value.cause == (
+        "300,000 rows x 20 columns need about 387 MB of memory for a forest by scikit-learn, and "
+        "134 MB is allowed"
+    )
+    assert "forest_engine=xgboost" in caught.value.remedy
+
+
+def test_what_counts_for_a_forest() -> None:
+    rows, grown = 300_000, forest(4, 2, max_depth=6)
+    check = partial(memory.check_forest, rows, 20, 1, 320_000_000)
+    assert check(grown) == ""
+    assert check(grown, held=memory.SKLEARN) != ""
+    assert check(grown, rows) != ""
+    assert check(grown, rows, in_file=True) == ""
+    # Trees alone refuse nothing.
+    assert "up to 13200" in check(replace(grown, count=100_000, max_depth=0))
+
+
+def test_folds_of_a_forest_share_the_threads() -> None:
+    grown = forest(8, 4)
+    rows, held_out, columns = 200_000, 100_000, 20
+
+    def at_once(limit: float, held: int = 0) -> int:
+        return memory.folds_at_once(rows, held_out, columns, 1, int(limit), held=held, forest=grown)
+
+    threads = rows * grown.thread_bytes()
+    fold = memory.raw_bytes(rows + held_out, columns) + grown.tree_bytes(rows, 1)
+    fold += rows * grown.row_bytes(1) + held_out * 12
+    base = 110e6 + memory.READING + threads
+    assert [at_once(base + k * fold + 9) for k in (0, 1, 2, 5)] == [1, 1, 2, 5]
+    assert at_once(base + 5 * fold + 9, held=int(2 * fold)) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "way", "needed"),
+    [(17, "memory", "8.8 GB"), (8, "spool", "6.7 GB"), (5.5, "external", "4.5 GB")],
+)
+def test_what_stays_beside_is_in_the_sum(limit: float, way: str, needed: str) -> None:
+    plan = memory.choose(*FLIGHTS, int(limit * GB), None, trees=DENSE, held=GB)
+    assert plan.way == way
+    assert f"up to {needed} of {memory.size(limit * GB)}" in plan.line
+
+
+def test_what_stays_beside_is_surely_needed() -> None:
+    with pytest.raises(ResourceError, match=r"need more than 3\.5 GB"):
+        memory.choose(*FLIGHTS, 3 * GB, None, trees=DENSE, held=GB)
+    wide = (1_000_000, 100, 1, GB + 104_857_600, None)
+    memory.choose(*wide, trees=Trees(max_bin=64, missing=0))
+    with pytest.raises(ResourceError, match=r"columns need about 1\.3 GB"):
+        memory.choose(*wide, trees=Trees(max_bin=64, missing=0), held=GB)

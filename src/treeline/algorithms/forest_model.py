@@ -70,6 +70,43 @@ def booster(trees: Iterable[Tree], count: int, columns: int, outputs: int) -> xg
     return made
 
 
+def in_one_round(grown: bytearray, count: int, outputs: int, scale: float) -> xgb.Booster:
+    """Return the booster of ``count`` trees in one round, with every leaf times ``scale``.
+
+    ``grown`` is the UBJSON of a model with one tree a round, as XGBoost writes it; it is changed
+    in place, so that a large forest is not in memory once more.
+    """
+    at = 0
+    for _ in range(count if scale != 1 else 0):
+        if outputs > 1:
+            values, at = _array(grown, "leaf_weights", np.float32, at)
+            values *= scale
+        else:  # a leaf's value stands in the place of a threshold
+            left, at = _array(grown, "left_children", np.int32, at)
+            values, at = _array(grown, "split_conditions", np.float32, at)
+            values[left < 0] *= scale
+            del left
+        del values  # nothing may look into bytes that move
+    for name, following, value in (
+        ("num_parallel_tree", "num_trees", str(count)),
+        ("iteration_indptr", "tree_info", [0, count]),
+    ):
+        start = grown.index(_text(name))
+        grown[start : grown.index(_text(following), start)] = _text(name) + _encode(value)
+    made: xgb.Booster = library().Booster(model_file=grown)
+    return made
+
+
+def _array(content: bytearray, name: str, kind: type, start: int) -> tuple[Any, int]:
+    """Return the next array of that name, to read and write, and where it ends."""
+    numbers = np.dtype(kind)
+    marker = _text(name) + b"[$" + _KINDS[numbers.name] + b"#L"
+    at = content.index(marker, start) + len(marker)
+    count, first = int.from_bytes(content[at : at + 8]), at + 8
+    found = np.frombuffer(content, numbers.newbyteorder(">"), count, first)
+    return found, first + found.nbytes
+
+
 def _empty(columns: int, outputs: int) -> Any:
     """Return a model without trees, as JSON."""
     loaded = library()

@@ -12,6 +12,7 @@ threshold down to the quantile below it: raw values then go the same way as roun
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,8 @@ class SklearnForest:
             self._label, self._weight = matrix.label, matrix.weight
         self._features[role] = _dense(matrix)
 
-    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, bool]:
-        """Return the forest, and whether all of its trees are grown."""
+    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, int]:
+        """Return the forest, and how many trees were grown."""
         forest, features = self._forest(), self._features["train"]
         if self._config.forest.n_bins is not None:
             self._cuts = round_up(features, self._config.forest.n_bins)
@@ -84,7 +85,7 @@ class SklearnForest:
                 break
         made = booster(self._trees(forest), grown, features.shape[1], self._outputs)
         made.set_param({"nthread": self._threads})
-        return made, grown == total
+        return made, grown
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""
@@ -96,6 +97,9 @@ class SklearnForest:
 
         asked = self._config.forest
         kind = RandomForestClassifier if self._classifies else RandomForestRegressor
+        # Said again for every tree, of labels that the objective has called classes. Left in
+        # place: taking a filter back is not safe beside other threads.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return kind(
             n_estimators=asked.n_estimators,
             criterion=asked.criterion,

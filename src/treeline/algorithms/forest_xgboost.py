@@ -1,11 +1,16 @@
-"""A random forest grown by XGBoost: one round of many trees on bins, on a CPU or a GPU.
+"""A random forest grown by XGBoost on bins, on a CPU or a GPU.
 
-A tree of a random forest predicts the mean label of a leaf. Squared error with learning rate 1
-and no penalty does so too, also for classes, whose labels become 0 and 1: a leaf is then a
-share, and the loss that a split saves is Gini's up to a factor. With binary:logistic instead,
-every leaf is one Newton step on the log-odds, which is no probability of the leaf and makes the
-forest's probabilities wrong (benchmarks/forest.py shows by how much). For several classes every
-leaf holds a share for each of them (multi_output_tree).
+A tree of a random forest predicts the mean label of a leaf. Squared error without a penalty does
+so too, also for classes, whose labels become 0 and 1: a leaf is then a share, and the loss that a
+split saves is Gini's up to a factor. With binary:logistic instead, every leaf is one Newton step
+on the log-odds, which is no probability of the leaf and makes the forest's probabilities wrong
+(benchmarks/forest.py shows by how much). For several classes every leaf holds a share for each of
+them (multi_output_tree).
+
+Every tree is a round of its own, on gradients that no tree before it has changed, so that a
+request to stop is heard after each; ``forest_model.in_one_round`` puts them together. XGBoost's
+own way, all trees in one call (num_parallel_tree), costs as much and hears nothing until the last
+one is grown. What a tree draws depends on its number and the seed alone.
 
 Two things are XGBoost's: rows are drawn without replacement, so for ``bootstrap`` as many as a
 bootstrap sample has different ones (1 - 1/e of all), and ``min_samples_leaf`` counts their
@@ -24,8 +29,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from treeline.algorithms import binning
+from treeline.algorithms.forest_model import in_one_round
 from treeline.algorithms.interface import Loaded, Predictions
 from treeline.algorithms.library import library
+from treeline.data.records import Floats
+from treeline.errors import Stopped
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 # The expected share of the rows that are in a bootstrap sample at least once: 1 - 1/e.
 DISTINCT = 0.632
 _BINS = 256
+_APART = 100_003
 
 
 class XgboostForest:
@@ -53,8 +62,10 @@ class XgboostForest:
         self._classifies = classifies
         self._outputs = outputs
         self._scratch = scratch
+        self._target: Floats = np.empty(0, np.float32)
+        self._weight: Floats | None = None
+        self._fitted: Predictions | None = None  # train's, of a whole forest
         self._matrices: dict[str, xgb.DMatrix] = {}
-        scratch.callback(self._matrices.clear)  # before the folders of bins on disk go
 
     def add(self, role: str, loaded: Loaded) -> None:
         """Give a data set to XGBoost, which keeps only its bins."""
@@ -62,6 +73,10 @@ class XgboostForest:
         if self._outputs > 1 and matrix.label is not None:  # of a copy: others read the labels
             shares = np.eye(self._outputs, dtype=np.float32)[matrix.label.astype(np.intp)]
             matrix = replace(matrix, features=matrix.take_features(), label=shares)
+        if role == "train":
+            if matrix.label is None:
+                raise AssertionError("a forest learns labels")
+            self._target, self._weight = matrix.label, matrix.weight
         folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
         how = binning.Binning(
             quantile=True,
@@ -71,30 +86,57 @@ class XgboostForest:
             disk=None if folder is None else Path(self._scratch.enter_context(folder)),
         )
         self._matrices[role] = binning.to_dmatrix(matrix, how, self._matrices.get("train"))
+        self._scratch.callback(self._matrices.clear)  # before the folder of its bins goes
 
-    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, bool]:
-        """Return the forest, and that all of its trees are grown: one round is not interrupted."""
-        train = self._matrices["train"]
-        booster: xgb.Booster = library().Booster(self._parameters(train.num_col()), [train])
-        booster.update(train, 0)
-        return booster, True
+    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, int]:
+        """Return the forest, and how many trees were grown."""
+        train, asked, grown = self._matrices["train"], self._config.forest, 0
+        start = 0.0 if self._classifies else float(np.average(self._target, weights=self._weight))
+        grad, hess = self._gradients(start)
+        self._target = np.empty(0, np.float32)  # XGBoost has a copy
+        booster = library().Booster(self._parameters(train.num_col(), start), [train])
+        booster.predict(train)  # XGBoost keeps what it has predicted up to date, at little cost
+        while grown < asked.n_estimators and not (grown and stop_requested()):
+            booster.boost(train, grown, grad=grad, hess=hess)
+            grown += 1
+        del grad, hess
+        if grown == asked.n_estimators:
+            self._fitted = booster.predict(train)
+        elif not self._config.save_model_on_termination:
+            raise Stopped
+        content = booster.save_raw("ubj")
+        del booster
+        made = in_one_round(content, grown, self._outputs, asked.n_estimators / grown)
+        made.set_param({"nthread": self._compute.threads, "device": self._compute.device})
+        return made, grown
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""
+        if role == "train" and self._fitted is not None:
+            return self._fitted
         prediction: Predictions = model.predict(self._matrices[role])
         return prediction
+
+    def _gradients(self, start: float) -> tuple[Floats, Floats]:
+        """Return those of squared error for rows that are predicted ``start``."""
+        grad = start - self._target
+        if self._weight is None:
+            return grad, np.broadcast_to(np.float32(1), grad.shape)
+        weight = self._weight[:, None] if grad.ndim > 1 else self._weight
+        grad *= weight
+        return grad, np.broadcast_to(weight, grad.shape)
 
     @property
     def _bins(self) -> int:
         return self._config.forest.n_bins or _BINS
 
-    def _parameters(self, columns: int) -> dict[str, Any]:
+    def _parameters(self, columns: int, start: float) -> dict[str, Any]:
         asked = self._config.forest
         found: dict[str, Any] = {
             "objective": "reg:squarederror",
             "tree_method": "hist",
-            "num_parallel_tree": asked.n_estimators,
-            "learning_rate": 1.0,
+            "base_score": start,
+            "learning_rate": 1 / asked.n_estimators,
             "lambda": 0.0,
             "max_bin": self._bins,
             "max_depth": asked.max_depth,
@@ -103,14 +145,14 @@ class XgboostForest:
             "colsample_bynode": min(1.0, (int(asked.max_features or columns) + 0.5) / columns),
             # Of rows with small weights a leaf may hold less than 1.
             "min_child_weight": asked.min_samples_leaf if asked.min_samples_leaf > 1 else 0,
-            "seed": self._config.seed,
+            # A round draws from 127 times the seed plus its number: neighbours would share trees.
+            "seed": self._config.seed * _APART,
+            "seed_per_iteration": True,
             "nthread": self._compute.threads,
             "device": self._compute.device,
         }
         if asked.max_leaves:  # the best leaf first, as scikit-learn does
             found |= {"max_leaves": asked.max_leaves, "grow_policy": "lossguide"}
-        if self._classifies:  # shares need no mean to start from
-            found["base_score"] = 0.0
         if self._outputs > 1:
             found["multi_strategy"] = "multi_output_tree"
         return found

@@ -58,8 +58,8 @@ class Fitted:
     """A trained model and the scores of exactly that model.
 
     ``last_round`` (0-based, the rounds of an earlier model counted) is the round the model ends
-    with and ``rounds_trained`` how many were boosted; a forest counts as one round, and has the
-    number of its trees in their place.
+    with and ``rounds_trained`` how many were boosted. A forest's only round is 0, and its
+    ``rounds_trained`` is the number of its trees.
     ``objective_metric`` is written ``validation:rmse``. ``outcome`` is completed, early_stopped
     or terminated. ``predictions`` are those of the model for the data sets that ``fit`` was told
     to keep, by role: (rows,), or (rows, outputs).

@@ -50,8 +50,8 @@ class _Engine(Protocol):
     def add(self, role: str, loaded: Loaded) -> None:
         """Take over the rows of a data set; train is the first."""
 
-    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, bool]:
-        """Return the forest, and whether all of its trees are grown."""
+    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, int]:
+        """Return the forest, and how many trees were grown."""
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""
@@ -69,6 +69,7 @@ def fit(
 ) -> Fitted:
     """Grow a forest on ``data``'s train and score it on every data set; it counts as one round.
 
+    ``rounds_trained`` is how many trees were grown, though the model's only round is its last.
     Each data set is loaded once. ``keep`` are the data sets whose predictions are wanted: (rows,)
     numbers or probabilities of class 1, or (rows, classes) probabilities, also for multi:softmax.
     Raises ``ChannelError`` for an earlier model, ``DataError`` for labels that the forest cannot
@@ -95,7 +96,7 @@ def fit(
         if engine is None:
             raise AssertionError("a forest without data")
         loaded()
-        model, whole = engine.grow(stop_requested)
+        model, grown = engine.grow(stop_requested)
         model.set_attr(algorithm="random_forest", objective=config.objective)
         predictions = {role: _bounded(model, engine.predict(model, role)) for role in truths}
     scores = {role: _scores(config, predictions[role], truths[role]) for role in truths}
@@ -106,11 +107,11 @@ def fit(
     return Fitted(
         model=model,
         last_round=0,
-        rounds_trained=1,
+        rounds_trained=grown,
         scores=scores,
         objective_metric=f"{followed}:{metric}",
         objective_value=scores[followed][metric],
-        outcome="completed" if whole else "terminated",
+        outcome="completed" if grown == config.forest.n_estimators else "terminated",
         predictions={role: predictions[role] for role in keep},
     )
 
@@ -144,6 +145,9 @@ def notes(schema: Schema, config: Config) -> tuple[str, ...]:
     asked, lines = config.forest, []
     if "max_depth" not in config.given:
         lines.append(f"max_depth: {asked.max_depth}, the default of a forest (0 is no limit)")
+    if isinstance(asked.max_features, int):
+        count = "one column" if asked.max_features == 1 else f"{asked.max_features} columns"
+        lines.append(f"max_features={asked.max_features}: {count} at a split; 1.0 is all of them")
     if asked.engine == "sklearn" and schema.categories:
         lines.append(
             f"{len(schema.categories)} categorical column(s) are split as numbers, in the order "

@@ -8,7 +8,9 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,7 +56,8 @@ class Rows:
         return tuple(self.matrices)
 
     def load(self, role: str) -> Loaded:
-        return Loaded(self.matrices.pop(role) if role != "train" else self.matrices[role])
+        found = self.matrices.pop(role) if role != "train" else self.matrices[role]
+        return Loaded(found, self.on_disk)
 
 
 def features(seed: int, missing: float = 0.2) -> Floats:
@@ -114,9 +117,10 @@ def fitted(
     stop: Callable[[], bool] = lambda: False,
     keep: Sequence[str] = ("train",),
     rounds: list[Any] | None = None,
+    on_disk: bool = False,
 ) -> Fitted:
     names = ("train", "validation", "test")
-    data = Rows(dict(zip(names, matrices, strict=False)))
+    data = Rows(dict(zip(names, matrices, strict=False)), on_disk)
     seen = [] if rounds is None else rounds
     place = Compute("singleCPU", "cpu", threads)
     return random_forest.fit(
@@ -284,7 +288,10 @@ def test_a_single_xgboost_tree_without_chance_predicts_the_means_of_its_leaves(t
     found = fitted(config, matrix_of(rows, label, weight=weight))
     leaves = found.model.predict(xgb.DMatrix(rows), pred_leaf=True).ravel()
     assert len(np.unique(leaves)) == 4
-    target = np.eye(3)[label.astype(int)] if task == "multiclass" else label
+    target: Any = np.eye(3)[label.astype(int)] if task == "multiclass" else label
+    start = json.loads(found.model.save_config())["learner"]["learner_model_param"]["base_score"]
+    whole = np.average(label, weights=weight) if task == "regression" else 0
+    assert json.loads(start)[0] == pytest.approx(whole, rel=1e-6)
     for leaf in np.unique(leaves):
         own = leaves == leaf
         mean = np.average(target[own], axis=0, weights=weight[own])
@@ -354,6 +361,53 @@ def test_bootstrap_takes_the_share_of_different_rows() -> None:
     drawn = np.random.default_rng(0).integers(0, ROWS, (200, ROWS))
     different = np.mean([len(np.unique(rows)) for rows in drawn]) / ROWS
     assert different == pytest.approx(forest_xgboost.DISTINCT, abs=0.002)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_no_tree_is_grown_twice(task: str) -> None:
+    """Not in a forest, and not in those of neighbouring seeds, which a tuning job may compare."""
+    seen = [
+        (tree["split_indices"].tobytes(), tree["split_conditions"].tobytes())
+        for seed in ("0", "1", "2", "-1")
+        for tree in trees_of(forest(task, "xgboost", seed=seed, n_estimators="150")[0])
+    ]
+    assert len(set(seen)) == len(seen) == 600
+
+
+def test_a_tree_depends_on_its_number_alone() -> None:
+    """So a forest can be gone on with, whoever grew the trees before."""
+    config = random_forest.settled(asked("binary", "xgboost"), COLUMNS)
+    with ExitStack() as scratch:
+        place = Compute("singleCPU", "cpu", 1)
+        engine = forest_xgboost.XgboostForest(config, place, True, 1, scratch)
+        engine.add("train", Loaded(sample("binary")))
+        train = engine._matrices["train"]
+        grad, hess = engine._gradients(0.0)
+        before = None
+        for number in range(TREES):  # each by a booster that knows the others as a file
+            alone = xgb.Booster(engine._parameters(COLUMNS, 0.0), [train], model_file=before)
+            alone.boost(train, number, grad=grad, hess=hess)
+            before = alone.save_raw("ubj")
+    found = json.loads(alone.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+    expected = trees_of(forest("binary", "xgboost")[0])
+    for name in ("split_indices", "split_conditions"):
+        assert [tree[name] for tree in found] == [tree[name].tolist() for tree in expected]
+
+
+@EVERY_TASK
+def test_bins_on_disk_give_the_same_forest(task: str) -> None:
+    """And its files are gone only after XGBoost has let go of them, or it would warn."""
+    rows = np.round(features(1) * 4)  # few values: the sketch is exact
+    label = label_of(rows, task, 1)
+    found = []
+    for on_disk in (False, True):
+        matrices = [matrix_of(rows, label), matrix_of(rows[:99], label[:99])]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found.append(fitted(asked(task, "xgboost"), *matrices, on_disk=on_disk))
+    one, other = found
+    assert random_forest.save(one.model) == random_forest.save(other.model)
+    assert one.scores == other.scores
 
 
 def test_xgboost_takes_as_many_columns_as_were_asked_for() -> None:
@@ -450,18 +504,18 @@ def test_scores_are_those_of_what_is_saved(engine: str, task: str, tmp_path: Pat
     metrics = {"binary": "accuracy,f1", "multiclass": "f1_macro,accuracy", "regression": "mse,r2"}
     config = asked(task, engine, eval_metric=metrics[task])
     rounds: list[Any] = []
-    sets = [sample(task, seed) for seed in (1, 2, 3)]
-    found = fitted(config, *sets, keep=("validation", "test"), rounds=rounds)
-    assert set(found.scores) == {"train", "validation", "test"}
+    sets, names = [sample(task, seed) for seed in (1, 2, 3)], ("train", "validation", "test")
+    found = fitted(config, *sets, keep=tuple(names), rounds=rounds)
+    assert set(found.scores) == set(names)
     both = {role: found.scores[role] for role in ("train", "validation")}
     assert rounds == [(0, both)]
-    assert (found.last_round, found.rounds_trained, found.outcome) == (0, 1, "completed")
+    assert (found.last_round, found.rounds_trained, found.outcome) == (0, TREES, "completed")
     last = metrics[task].split(",")[1]
     assert found.objective_metric == f"validation:{last}"
     assert found.objective_value == found.scores["validation"][last]
     (tmp_path / "model").write_bytes(random_forest.save(found.model))
     model = random_forest.load(tmp_path / "model")
-    for role, seed in (("validation", 2), ("test", 3)):
+    for role, seed in (("train", 1), ("validation", 2), ("test", 3)):
         rows = features(seed)
         label, prediction = label_of(rows, task, seed), random_forest.predict(model, rows)
         np.testing.assert_array_equal(found.predictions[role], prediction)
@@ -471,7 +525,7 @@ def test_scores_are_those_of_what_is_saved(engine: str, task: str, tmp_path: Pat
         else:
             chosen = prediction > 0.5 if task == "binary" else prediction.argmax(axis=1)
             assert found.scores[role]["accuracy"] == pytest.approx(np.mean(chosen == label))
-    assert set(found.predictions) == {"validation", "test"}
+    assert set(found.predictions) == set(names)
 
 
 @pytest.mark.parametrize(
@@ -629,9 +683,29 @@ def test_a_stop_keeps_the_trees_grown_so_far() -> None:
     )
 
 
-def test_a_stop_with_nothing_to_keep_ends_the_job() -> None:
+@EVERY_TASK
+def test_a_stop_keeps_the_mean_of_the_trees_that_xgboost_has_grown(task: str) -> None:
+    config = asked(task, "xgboost", n_estimators="40", save_model_on_termination="true")
+    found = fitted(config, sample(task), stop=StopAfter())
+    assert (found.outcome, found.rounds_trained, found.last_round) == ("terminated", 2, 0)
+    assert len(trees_of(found)) == 2
+    assert found.model.num_boosted_rounds() == 1
+    smaller, expected = forest(task, "xgboost", n_estimators="2")  # of the same trees
+    predicted = random_forest.predict(found.model, features(2))
+    np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        found.predictions["train"], smaller.predictions["train"], rtol=1e-6, atol=1e-6
+    )
+    again = xgb.Booster(model_file=bytearray(random_forest.save(found.model)))
+    np.testing.assert_array_equal(
+        random_forest.predict(again, features(1)), found.predictions["train"]
+    )
+
+
+@BOTH
+def test_a_stop_with_nothing_to_keep_ends_the_job(engine: str) -> None:
     with pytest.raises(Stopped):
-        fitted(asked("binary", n_estimators="40"), sample("binary"), stop=StopAfter())
+        fitted(asked("binary", engine, n_estimators="40"), sample("binary"), stop=StopAfter())
 
 
 @BOTH
@@ -651,6 +725,15 @@ def test_an_earlier_model_is_refused() -> None:
             lambda: False,
             b"{}",
         )
+
+
+def test_many_classes_in_few_rows_are_no_news() -> None:
+    label = (np.arange(ROWS) % 400).astype(np.float32)
+    config = asked("multiclass", num_class="400", n_estimators="2", max_depth="1")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fitted(config, matrix_of(features(1), label))
+    assert said == []
 
 
 @BOTH
@@ -707,6 +790,14 @@ def test_what_is_worth_knowing_is_said() -> None:
     assert random_forest.notes(schema, asked("binary", max_depth="5")) == ()
     lines = random_forest.notes(schema, asked("binary", "xgboost", min_samples_leaf="3"))
     assert [line.split(":")[0] for line in lines] == ["bootstrap", "min_samples_leaf"]
+    for text, line in (
+        ("1", "max_features=1: one column at a split; 1.0 is all of them"),
+        ("3", "max_features=3: 3 columns at a split; 1.0 is all of them"),
+    ):
+        config = asked("binary", max_depth="5", max_features=text)
+        assert random_forest.notes(schema, config) == (line,)
+    for text in ("1.0", "0.5", "sqrt"):
+        assert random_forest.notes(schema, asked("binary", max_depth="5", max_features=text)) == ()
     lines = random_forest.notes(schema, asked("binary"))
     assert lines == ("max_depth: 16, the default of a forest (0 is no limit)",)
 
