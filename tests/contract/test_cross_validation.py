@@ -371,6 +371,7 @@ def test_kfold_pools_and_leaves_what_the_built_in_image_leaves(case: str, tree: 
         assert file.shape == (300, 2)
         assert file[:, 1] == pytest.approx(outputs[:, :, 0].mean(axis=0), rel=1e-6)
         return
+    votes: Any
     # Label, probability, class; of two classes with one vote each the smaller.
     if case == "binary":
         probability, votes = outputs[:, :, 0].mean(axis=0), outputs[:, :, 0] > 0.5
@@ -641,7 +642,7 @@ def test_queries_stay_whole(tree: Tree) -> None:
     # Scores are those of whole queries.
     table = np.array([[float(f.split(":")[-1]) for f in line.split()] for line in lines])
     held = found.fold == 0
-    parts = []
+    parts: list[xgb.QuantileDMatrix] = []
     for part in (~held, held):
         x = table[part, 2:].astype(np.float32)
         more = {"ref": parts[0]} if parts else {}
@@ -715,7 +716,9 @@ def test_a_fold_without_any_weight_is_refused(tree: Tree, engine: str) -> None:
     group = np.repeat([0, 1, 2], 30)
     weight = (group != 2).astype(float)
     tree.channel("train", np.column_stack([rows[:, 0], group, weight, rows[:, 1:]])).declare()
-    asked = {"num_round": 3} if engine == "boosting" else {"algorithm": "random_forest"}
+    asked: dict[str, object] = (
+        {"num_round": 3} if engine == "boosting" else {"algorithm": "random_forest"}
+    )
     if engine != "boosting":
         asked |= {"forest_engine": engine}
     tree.hyperparameters(

@@ -291,7 +291,7 @@ def test_what_is_found_is_in_the_order_of_the_folds(job: Job) -> None:
     algorithm = Scripted()
     found = job.run(algorithm, 3, 2, repeats=2, keep_fold_models="true")
     assert list(found.models) == [f"model of fold {i}".encode() for i in (0, 1, 2, 0, 1, 2)]
-    assert found.scores["validation"]["rmse"].values == (10, 11, 12, 10, 11, 12)
+    assert [*found.scores["validation"]["rmse"].values] == [10, 11, 12, 10, 11, 12]
     assert found.objective_value == 11
     assert sorted(fold for fold, *_ in algorithm.seen) == [0, 0, 1, 1, 2, 2]
     job.predictions.write(job.folder, "reg:squarederror", pool().matrix.label, None)
