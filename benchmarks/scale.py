@@ -112,7 +112,7 @@ def _measure(case: str, folder: Path, rounds: int) -> None:
         process.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
         said = log.read().decode(errors="replace")
-    done = len(re.findall(r"^\[\d+\]", said, re.MULTILINE)) if case != "bare" else rounds
+    done = len(set(re.findall(r"^\[\d+\]", said, re.MULTILINE))) if case != "bare" else rounds
     cpu = usage.ru_utime + usage.ru_stime
     print(
         f"{case:10}{wall:8.0f}{cpu:8.0f}{watch.peak / 2**20:10.0f}{usage.ru_maxrss / 2**10:12.0f}"
