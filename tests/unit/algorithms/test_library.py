@@ -24,11 +24,11 @@ def train_linear() -> None:
 
 
 def in_threads(count: int) -> None:
-    threads = [threading.Thread(target=train_linear) for _ in range(count)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    """One after the other: what records warnings is not made for several at once."""
+    for _ in range(count):
+        thread = threading.Thread(target=train_linear)
+        thread.start()
+        thread.join()
 
 
 def test_a_warning_in_a_thread_is_pythons(capfd: pytest.CaptureFixture[str]) -> None:
