@@ -20,11 +20,12 @@ def train_linear() -> None:
     """Train what XGBoost warns of: a linear model."""
     xgb = library()
     data = xgb.DMatrix(np.eye(4, dtype=np.float32), np.arange(4, dtype=np.float32))
-    xgb.Booster({"booster": "gblinear", "nthread": 1}, [data]).update(data, 0)
+    # An earlier test's verbosity=0 would hold in this thread.
+    parameters = {"booster": "gblinear", "nthread": 1, "verbosity": 1}
+    xgb.Booster(parameters, [data]).update(data, 0)
 
 
 def in_threads(count: int) -> None:
-    """One after the other: what records warnings is not made for several at once."""
     for _ in range(count):
         thread = threading.Thread(target=train_linear)
         thread.start()
