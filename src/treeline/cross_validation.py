@@ -3,8 +3,8 @@
 The rows are read once and stay in memory (or in the file they were spooled to); a fold copies its
 rows, has them binned and lets go of the copy. Folds run side by side in threads, as many as there
 are threads and memory for, and the threads are divided among them: XGBoost computes outside
-Python's lock, and a small team waits less for itself than a large one (docs/decisions.md has the
-measurement). How many run at once does not change a model.
+Python's lock, and a tuner sees means while the job runs (docs/decisions.md has what that costs).
+How many run at once does not change a model.
 
 What is printed does not depend on which fold is faster: a round is printed when all folds at work
 have finished it.
