@@ -23,24 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from treeline.hyperparameters.presets import PRESETS
+
 BLOCK = 1_000_000
 BLOCKS_PER_FILE = 8
-LABEL = "ArrDel15"
-FEATURES = (
-    "Year",
-    "Quarter",
-    "Month",
-    "DayOfWeek",
-    "Flight_Number_Reporting_Airline",
-    "DOT_ID_Reporting_Airline",
-    "OriginCityMarketID",
-    "DestCityMarketID",
-    "DepTime",
-    "DepDelay",
-    "DepDel15",
-    "AirTime",
-    "Distance",
-)
+LABEL, FEATURES = PRESETS["airline"].label, PRESETS["airline"].features
 _SCHEMA = pa.schema([(name, pa.float32()) for name in (LABEL, *FEATURES)])
 _YEARS = 10
 _CARRIERS, _MARKETS, _ROUTES = 16, 300, 6000

@@ -17,9 +17,10 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from treeline import ubjson
 from treeline.errors import ChannelError, PlatformError, shortened
@@ -83,8 +84,8 @@ def write(folder: Path, models: Mapping[str, bytes], manifest: Mapping[str, Any]
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         for name, model in models.items():
-            _write_whole(folder / name, model)
-        _write_whole(folder / MANIFEST_NAME, text.encode())
+            _write_synced(folder / name, model)
+        _write_synced(folder / MANIFEST_NAME, text.encode())
     except OSError as error:
         raise PlatformError(
             f"The model could not be written to {folder}: {error.strerror or error}",
@@ -278,15 +279,26 @@ def _base(name: str) -> str:
     return PurePosixPath(name).name
 
 
-def _write_whole(file: Path, content: bytes) -> None:
+@contextmanager
+def written_whole(file: Path, *, synced: bool = False) -> Iterator[IO[bytes]]:
+    """Open ``file`` to be written beside its name, which it takes if the block ends well.
+
+    ``synced`` is whether it is on disk before that.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     # A dot file: passed over by the built-in image's serving should a kill leave it behind.
     temporary = file.with_name(f".{file.name}.sagemaker-ignore")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            yield stream
+            if synced:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_synced(file: Path, content: bytes) -> None:
+    with written_whole(file, synced=True) as stream:
+        stream.write(content)

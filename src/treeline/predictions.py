@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from treeline.artifacts import written_whole
 from treeline.errors import PlatformError
 from treeline.metrics.computed import predicted_class
 
@@ -216,26 +217,20 @@ def _by_fold(
 def _write(file: Path, header: Sequence[str] | None, pieces: Iterable[list[Column]]) -> None:
     from pyarrow.csv import WriteOptions, write_csv
 
-    temporary = file.with_name(f".{file.name}.part")
     no_header = WriteOptions(include_header=False)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as stream:
-                if header is not None:  # written here because Arrow would quote every name
-                    text = io.StringIO()
-                    csv.writer(text, lineterminator="\n").writerow(header)
-                    stream.write(text.getvalue().encode())
-                for columns in pieces:
-                    names = [str(i) for i in range(len(columns))]
-                    arrays = [
-                        pa.array(np.ascontiguousarray(c)) if isinstance(c, np.ndarray) else c
-                        for c in columns
-                    ]
-                    write_csv(pa.table(arrays, names), stream, no_header)
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(file) as stream:
+            if header is not None:  # written here because Arrow would quote every name
+                text = io.StringIO()
+                csv.writer(text, lineterminator="\n").writerow(header)
+                stream.write(text.getvalue().encode())
+            for columns in pieces:
+                names = [str(i) for i in range(len(columns))]
+                arrays = [
+                    pa.array(np.ascontiguousarray(c)) if isinstance(c, np.ndarray) else c
+                    for c in columns
+                ]
+                write_csv(pa.table(arrays, names), stream, no_header)
     except OSError as error:
         raise PlatformError(
             f"The predictions could not be written to {file}: {error.strerror or error}",

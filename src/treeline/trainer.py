@@ -381,7 +381,7 @@ def _manifest(
             "python": platform.python_version(),
             **{
                 name: sys.modules[name].__version__
-                for name in ("xgboost", "numpy", "pyarrow", "sklearn", "treelite")
+                for name in ("xgboost", "numpy", "pyarrow", "sklearn")
                 if name in sys.modules
             },
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,22 @@ def run_job(root: Path) -> Ended:
         command(root), capture_output=True, text=True, env=environment(), timeout=300, check=False
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def started(root: Path, until: Callable[[str], bool]) -> subprocess.Popen[str]:
+    """Start the job and return when it has printed a line that ``until`` is true of."""
+    process = subprocess.Popen(
+        command(root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if until(line):
+            return process
+    raise AssertionError(f"the job ended before: {process.communicate()}")
 
 
 def binary_rows(rows: int, seed: int = 0, columns: int = 6) -> Rows:

@@ -30,10 +30,9 @@ from tests.contract.jobs import (
     Rows,
     binary_rows,
     class_rows,
-    command,
-    environment,
     number_rows,
     run_job,
+    started,
 )
 from treeline.algorithms import xgboost as algorithm
 from treeline.data import rowhash
@@ -552,22 +551,6 @@ def test_how_many_folds_run_at_once_changes_nothing(new_tree: Callable[[], Tree]
     assert left[0] == left[1] == left[2]
 
 
-def _started(tree: Tree, until: Callable[[str], bool]) -> subprocess.Popen[str]:
-    """Start the job and return when it has printed a line that ``until`` is true of."""
-    process = subprocess.Popen(
-        command(tree.root),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if until(line):
-            return process
-    raise AssertionError(f"the job ended before: {process.communicate()}")
-
-
 def _stopped(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
@@ -585,7 +568,7 @@ def test_a_job_stopped_among_its_folds_leaves_no_model(keep: str, tree: Tree) ->
     tree.channel("train", binary_rows(2000)).hyperparameters(
         num_round=100000, cv_folds=5, save_model_on_termination=keep, **BINARY
     )
-    process = _started(tree, lambda line: line.startswith("[3]"))
+    process = started(tree.root, lambda line: line.startswith("[3]"))
     out = _stopped(process)
     assert process.returncode == 143
     assert "Stopped on request. No model was written" in out
@@ -604,7 +587,7 @@ def test_a_job_stopped_in_its_refit_keeps_what_it_has_if_asked(tree: Tree) -> No
     tree.channel("train", binary_rows(20000)).hyperparameters(
         num_round=rounds, cv_folds=1, max_bin=16, save_model_on_termination="true", **BINARY
     )
-    process = _started(tree, lambda line: line.startswith(f"[{rounds - 1}]"))
+    process = started(tree.root, lambda line: line.startswith(f"[{rounds - 1}]"))
     time.sleep(0.3)  # the refit takes longer and prints nothing
     out = _stopped(process)
     assert process.returncode == 0

@@ -21,10 +21,9 @@ from tests.conftest import Tree
 from tests.contract.jobs import (
     binary_rows,
     class_rows,
-    command,
-    environment,
     number_rows,
     run_job,
+    started,
 )
 from treeline.algorithms import xgboost as algorithm
 from treeline.metrics.log import definitions
@@ -382,21 +381,6 @@ def test_a_fault_of_ours_has_its_traceback_in_the_log(tree: Tree) -> None:
 # --- signals ---------------------------------------------------------------------------------
 
 
-def _started(tree: Tree) -> subprocess.Popen[str]:
-    """Start the job and return when it has printed a few rounds."""
-    process = subprocess.Popen(
-        command(tree.root),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith("[3]"):
-        assert process.poll() is None
-    return process
-
-
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Read to the end; not by communicate(), which loses what readline() has buffered."""
     assert process.stdout is not None
@@ -418,7 +402,7 @@ def long_job(tree: Tree) -> Tree:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_job_leaves_its_model(number: signal.Signals, long_job: Tree) -> None:
-    process = _started(long_job)
+    process = started(long_job.root, lambda line: line.startswith("[3]"))
     process.send_signal(number)
     out, err = _rest(process)
     assert (process.returncode, err) == (0, "")
@@ -436,7 +420,7 @@ def test_a_stopped_job_leaves_its_model(number: signal.Signals, long_job: Tree) 
 def test_a_stopped_job_that_stops_early_keeps_its_best_round(long_job: Tree) -> None:
     text = json.loads((long_job.root / "input/config/hyperparameters.json").read_text())
     long_job.hyperparameters(**text, early_stopping_rounds=100000, eta=1.0)
-    process = _started(long_job)
+    process = started(long_job.root, lambda line: line.startswith("[3]"))
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
     _rest(process)
@@ -448,7 +432,7 @@ def test_a_stopped_job_that_stops_early_keeps_its_best_round(long_job: Tree) -> 
 
 def test_a_stopped_job_that_was_not_asked_to_keep_anything_says_so(long_job: Tree) -> None:
     long_job.hyperparameters(num_round=100000, objective="binary:logistic")
-    process = _started(long_job)
+    process = started(long_job.root, lambda line: line.startswith("[3]"))
     process.send_signal(signal.SIGTERM)
     out, _ = _rest(process)
     assert process.returncode == 143
@@ -458,7 +442,7 @@ def test_a_stopped_job_that_was_not_asked_to_keep_anything_says_so(long_job: Tre
 
 
 def test_a_training_process_killed_from_outside_is_explained(long_job: Tree) -> None:
-    process = _started(long_job)
+    process = started(long_job.root, lambda line: line.startswith("[3]"))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
     _rest(process)
@@ -467,7 +451,7 @@ def test_a_training_process_killed_from_outside_is_explained(long_job: Tree) -> 
 
 
 def test_the_training_process_does_not_outlive_its_parent(long_job: Tree) -> None:
-    process = _started(long_job)
+    process = started(long_job.root, lambda line: line.startswith("[3]"))
     [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     process.wait()

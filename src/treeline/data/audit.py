@@ -35,6 +35,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from treeline.artifacts import written_whole
 from treeline.data.records import Csr, Floats
 from treeline.data.rowhash import Hashes
 from treeline.errors import DataError, PlatformError, shortened
@@ -493,15 +494,10 @@ def write(folder: Path, report: Report) -> None:
     """
     text = json.dumps(report.content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     file = folder / REPORT_NAME
-    temporary = file.with_name(f".{file.name}.part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(file) as stream:
             # A name of a file or a column may hold bytes that are not UTF-8.
-            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+            stream.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise PlatformError(
             f"The report on the data could not be written to {file}: {error.strerror or error}",
