@@ -11,6 +11,7 @@ at the top of the model directory as one more model of an ensemble.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -283,7 +284,7 @@ def _base(name: str) -> str:
 def written_whole(file: Path, *, synced: bool = False) -> Iterator[IO[bytes]]:
     """Open ``file`` to be written beside its name, which it takes if the block ends well.
 
-    ``synced`` is whether it is on disk before that.
+    ``synced`` is whether it is on disk before that, and its name after.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     # A dot file: passed over by the built-in image's serving should a kill leave it behind.
@@ -295,8 +296,22 @@ def written_whole(file: Path, *, synced: bool = False) -> Iterator[IO[bytes]]:
                 stream.flush()
                 os.fsync(stream.fileno())
         temporary.replace(file)
+        if synced:
+            _sync_names(file.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_names(folder: Path) -> None:
+    """Wait until the names in a folder are on disk, where the file system knows how."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _write_synced(file: Path, content: bytes) -> None:

@@ -62,6 +62,11 @@ class Paths:
         return self.root / "output" / "data"
 
     @property
+    def checkpoints(self) -> Path:
+        """Outlives the job where somebody wants it to; the usual place, a job may name another."""
+        return self.root / "checkpoints"
+
+    @property
     def failure(self) -> Path:
         """Its first 1,024 characters become the job's FailureReason."""
         return self.root / "output" / "failure"
@@ -93,7 +98,8 @@ class Hosts:
 class Job:
     """One training job as data. Every hyperparameter is still the text that was given.
 
-    ``choices`` are the variables of ``CHOICES`` that are set and not empty.
+    ``checkpoints`` is the folder that outlives the job, None where there is none. ``choices``
+    are the variables of ``CHOICES`` that are set and not empty.
     """
 
     paths: Paths
@@ -189,12 +195,25 @@ def _hosts(paths: Paths) -> Hosts:
 
 
 def _checkpoints(paths: Paths) -> Path | None:
+    """Return the folder for checkpoints, None where nobody asked for them.
+
+    The platform writes ``checkpointconfig.json`` only for a job with a CheckpointConfig; where
+    it did not, a folder that a person mounted or made asks for them too. A LocalPath is taken
+    as given, but one under ``/opt/ml`` is the same place under the root, so that a tree copied
+    from the platform trains anywhere.
+    """
     file = paths.config / "checkpointconfig.json"
     values = _read_object(file)
-    if values is None:  # the platform writes it only when checkpoints were asked for
-        return None
-    local = _text(file, values, "LocalPath")
-    return Path(local) if local else paths.root / "checkpoints"
+    if values is None:
+        return paths.checkpoints if paths.checkpoints.is_dir() else None
+    local = Path(_text(file, values, "LocalPath") or Paths(DEFAULT_ROOT).checkpoints)
+    if not local.is_absolute():
+        raise ConfigError(
+            f"{file}: 'LocalPath' is {str(local)!r}, not an absolute path",
+            f'Write it as "{Paths(DEFAULT_ROOT).checkpoints}", or leave it out.',
+        )
+    below = local.is_relative_to(DEFAULT_ROOT)
+    return paths.root / local.relative_to(DEFAULT_ROOT) if below else local
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from treeline.hyperparameters.kinds import (
     FLOAT_MAX,
     FLOAT_MIN,
     INT_MAX,
+    AutoCount,
     Bins,
     Boolean,
     Categorical,
@@ -60,6 +61,7 @@ DATA_TEXTS: dict[type[Kind], st.SearchStrategy[str]] = {
     Texts: LISTS,
     Delimiter: st.sampled_from(["auto", "tab", "\\t", "\t", ",", " ", '" "', "space"]),
     Switch: st.sampled_from(["auto", "true", "False", "0"]),
+    AutoCount: st.sampled_from(["auto", "0", "1", "10"]),
 }
 
 
@@ -118,6 +120,7 @@ def test_what_was_given_reads_back_as_the_same_configuration(values: dict[str, s
     again = parse(printed)
     assert again.booster == config.booster
     assert again.data == config.data
+    assert again.checkpoints == config.checkpoints
     assert again.eval_metrics == config.eval_metrics
     assert again.notes == config.notes
     assert again.warnings == config.warnings

@@ -17,7 +17,7 @@ import xgboost as xgb
 
 from treeline.errors import HyperparameterError
 from treeline.hyperparameters import Config, DataOptions, parse, publish
-from treeline.hyperparameters.config import Folds, Forest
+from treeline.hyperparameters.config import CheckpointOptions, Folds, Forest
 from treeline.hyperparameters.table import ALIASES, GROUPS, TABLE
 from treeline.metrics.names import default_for
 
@@ -375,6 +375,8 @@ def test_a_minimal_job() -> None:
         device=None,
         cv=None,
         forest=Forest(),
+        checkpoints=CheckpointOptions(),
+        inexact_resume=None,
         booster={"objective": "reg:squarederror", "seed": 0, "seed_per_iteration": 1},
         given={"num_round": "5"},
         notes=(),
@@ -406,7 +408,7 @@ def test_a_full_job() -> None:
     }  # fmt: skip
     assert config.given["eta"] == "0.1"
     assert "sagemaker_region" not in config.given
-    assert len(config.warnings) == 1  # seed_per_iteration=false
+    assert config.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -822,7 +824,6 @@ def test_old_values_are_translated() -> None:
         ({"objective": "binary:logitraw"}, "raw margins"),
         ({"objective": "count:poisson", "eval_metric": "error"}, "only for labels 0 and 1"),
         ({"updater": "grow_histmaker", "tree_method": "hist"}, "tree_method has no effect"),
-        ({"seed_per_iteration": "0"}, "resumed"),
     ],
 )
 def test_what_is_legal_but_worth_a_line(values: dict[str, str], line: str) -> None:
@@ -937,9 +938,7 @@ def _train(config: Config) -> tuple[dict[str, Any], list[str]]:
 
 def test_an_example_stands_for_every_hyperparameter_of_xgboost() -> None:
     expected = {
-        name
-        for name, parameter in TABLE.items()
-        if not parameter.own and not parameter.dead and name != "refresh_leaf"
+        name for name, parameter in TABLE.items() if not parameter.own and not parameter.dead
     }
     assert set(TRAINED) == expected
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Tree
 
 from treeline.errors import ConfigError
-from treeline.opt_ml import CHOICES, Paths, read_job, root_from
+from treeline.opt_ml import CHOICES, Paths, _checkpoints, read_job, root_from
 
 
 def test_root_is_opt_ml_unless_the_platform_says_otherwise() -> None:
@@ -25,6 +25,7 @@ def test_paths_are_the_platforms() -> None:
         "config": "/opt/ml/input/config",
         "channels": "/opt/ml/input/data",
         "code": "/opt/ml/code",
+        "checkpoints": "/opt/ml/checkpoints",
         "model": "/opt/ml/model",
         "output_data": "/opt/ml/output/data",
         "failure": "/opt/ml/output/failure",
@@ -73,7 +74,7 @@ def test_a_job_as_the_service_writes_it(tree: Tree) -> None:
     assert job.hyperparameters == {"num_round": "10"}
     assert job.hosts.all == ("algo-1", "algo-10", "algo-2")
     assert (job.hosts.current, job.hosts.network_interface) == ("algo-2", "eth0")
-    assert job.checkpoints == Path("/opt/ml/checkpoints")
+    assert job.checkpoints == tree.root / "checkpoints"
     channel = job.channels["validation"]
     assert channel.path == tree.root / "input" / "data" / "validation"
     assert (channel.content_type, channel.input_mode) == ("text/csv", "FastFile")
@@ -135,11 +136,43 @@ def test_a_byte_order_mark_is_no_mistake(tree: Tree) -> None:
     assert read_job(tree.root, {}).hyperparameters == {"é": "ü"}
 
 
-def test_checkpoints_stand_under_the_root_unless_said(tree: Tree) -> None:
-    tree.config("checkpointconfig", {"S3Uri": "s3://b/p"})
-    assert read_job(tree.root, {}).checkpoints == tree.root / "checkpoints"
-    tree.config("checkpointconfig", {"LocalPath": "/elsewhere"})
-    assert read_job(tree.root, {}).checkpoints == Path("/elsewhere")
+@pytest.mark.parametrize(
+    ("local", "under_the_root"),
+    [
+        ({}, "checkpoints"),
+        ({"LocalPath": None}, "checkpoints"),
+        ({"LocalPath": ""}, "checkpoints"),
+        ({"LocalPath": "/opt/ml/checkpoints/"}, "checkpoints"),
+        ({"LocalPath": "/opt/ml/a/b"}, "a/b"),
+        ({"LocalPath": "/opt/mlx"}, "/opt/mlx"),
+        ({"LocalPath": "/elsewhere"}, "/elsewhere"),
+    ],
+)
+def test_checkpoints_of_a_copied_tree_stand_under_its_root(
+    tree: Tree, local: dict[str, object], under_the_root: str
+) -> None:
+    tree.config("checkpointconfig", {"S3Uri": "s3://b/p", **local})
+    assert read_job(tree.root, {}).checkpoints == tree.root / under_the_root
+
+
+def test_checkpoints_stand_where_the_platform_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[str, object] = {"LocalPath": "/opt/ml/kept"}
+    monkeypatch.setattr("treeline.opt_ml._read_object", lambda file: said)
+    paths = Paths(Path("/opt/ml"))
+    assert _checkpoints(paths) == Path("/opt/ml/kept")
+    said.clear()
+    assert _checkpoints(paths) == Path("/opt/ml/checkpoints")
+
+
+def test_a_folder_that_a_person_made_asks_for_checkpoints(tree: Tree) -> None:
+    folder = tree.root / "checkpoints"
+    folder.touch()
+    assert read_job(tree.root, {}).checkpoints is None
+    folder.unlink()
+    folder.mkdir()
+    assert read_job(tree.root, {}).checkpoints == folder
+    tree.config("checkpointconfig", {"LocalPath": "/opt/ml/other"})
+    assert read_job(tree.root, {}).checkpoints == tree.root / "other"
 
 
 @pytest.mark.parametrize("hosts", [None, [], ["algo-1"]])
@@ -174,6 +207,12 @@ def test_hosts_left_out_are_the_current_one(tree: Tree, hosts: object) -> None:
             "Add it to 'hosts'",
         ),
         ("checkpointconfig", '{"LocalPath": {}}', "'LocalPath' is an object", "Quote"),
+        (
+            "checkpointconfig",
+            '{"LocalPath": "ck"}',
+            "'LocalPath' is 'ck', not an absolute path",
+            'Write it as "/opt/ml/checkpoints"',
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tree: Tree, file: str, text: str, found: str, remedy: str) -> None:

@@ -9,6 +9,7 @@ from treeline import opt_ml
 from treeline.errors import HyperparameterError, shortened
 from treeline.hyperparameters import environment, presets
 from treeline.hyperparameters.kinds import DELIMITERS, Kind, RejectedError, Value, nearest, same
+from treeline.hyperparameters.resuming import inexact
 from treeline.hyperparameters.rules import Asked, Problem, advice, problems, unused
 from treeline.hyperparameters.table import ALIASES, TABLE
 from treeline.metrics.log import FINAL_SCORE
@@ -70,6 +71,22 @@ class Folds:
     pooled: bool
 
 
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """How often the work is kept, how much of it, and what happens where that fails.
+
+    ``every`` is a number of rounds; None is after every round, as long as all checkpoints of a
+    model take at most a twentieth of its time. ``keep`` is how many superseded checkpoints stay
+    besides the newest. ``mismatch`` is restart or fail: what a job does that finds checkpoints
+    of other jobs only. ``required`` is whether the job ends where none can be written.
+    """
+
+    every: int | None = None
+    keep: int = 5
+    mismatch: str = "restart"
+    required: bool = False
+
+
 # A tree without a limit has a leaf for every few rows: gigabytes from millions of them.
 FOREST_DEPTH = 16
 
@@ -120,6 +137,9 @@ class Config:
     device: str | None
     cv: Folds | None
     forest: Forest
+    checkpoints: CheckpointOptions
+    # The option that makes a resumed model differ from that of an unbroken run, and why.
+    inexact_resume: str | None
     # The params of xgboost.train, without what Treeline decides: metrics, threads, device.
     booster: Mapping[str, int | float | str]
     given: Mapping[str, str]
@@ -304,6 +324,8 @@ def _config(
         device=_word(asked, "device"),
         cv=_folds(asked),
         forest=_forest(asked),
+        checkpoints=_checkpoints(asked),
+        inexact_resume=inexact(asked),
         booster=_booster(asked),
         given=given,
         notes=notes,
@@ -364,6 +386,15 @@ def _forest(asked: Asked) -> Forest:
         criterion=_word(asked, "criterion"),
         max_depth=FOREST_DEPTH if depth is None else depth,
         max_leaves=_given_whole(asked, "max_leaves"),
+    )
+
+
+def _checkpoints(asked: Asked) -> CheckpointOptions:
+    return CheckpointOptions(
+        every=_whole(asked, "checkpoint_every"),
+        keep=_whole(asked, "checkpoint_keep") or 1,
+        mismatch=str(asked.get("checkpoint_mismatch")),
+        required=bool(asked.get("checkpoint_required")),
     )
 
 

@@ -90,6 +90,15 @@ class Bins(Integer):
         return super().parse(unquoted(text).removesuffix(".0"))
 
 
+class AutoCount(Kind):
+    """auto, or a whole number of at least 1; published as free text, as no range has both."""
+
+    def parse(self, text: str) -> Value:
+        """Return ``auto``, or the number."""
+        plain = unquoted(text)
+        return plain if plain == "auto" else Integer("[1, +inf)").parse(plain)
+
+
 class Continuous(Kind):
     """A number in an interval such as ``(0, 1]``; nan and infinity are never one."""
 

@@ -509,12 +509,7 @@ def _ignored_method(asked: Asked) -> Iterator[str]:
         yield "tree_method has no effect: updater is given and decides"
 
 
-def _unseeded(asked: Asked) -> Iterator[str]:
-    if not asked.get("seed_per_iteration"):
-        yield "seed_per_iteration=false: a resumed job may sample other rows than an unbroken one"
-
-
-ADVICE: tuple[Advice, ...] = (_dropout, _raw_margins, _doubtful, _ignored_method, _unseeded)
+ADVICE: tuple[Advice, ...] = (_dropout, _raw_margins, _doubtful, _ignored_method)
 
 
 def advice(asked: Asked) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from treeline.compute import PATHS
 from treeline.hyperparameters.kinds import (
+    AutoCount,
     Bins,
     Boolean,
     Categorical,
@@ -89,8 +90,9 @@ class Parameter:
     own: bool = False
 
 
-JOB, CV, DATA, FOREST, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
+JOB, CHECKPOINTS, CV, DATA, FOREST, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
     "Training job",
+    "Checkpoints",
     "Cross-validation",
     "Data",
     "Random forest",
@@ -102,7 +104,9 @@ JOB, CV, DATA, FOREST, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
     "Ranking",
     "Without effect",
 )
-GROUPS = (JOB, CV, DATA, GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR, FOREST, DEAD)
+GROUPS = (
+    JOB, CHECKPOINTS, CV, DATA, GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR, FOREST, DEAD,
+)  # fmt: skip
 # What boosting reads; a random forest shares some of it.
 BOOSTING = (GENERAL, OBJECTIVE, TREE, DROPOUT, RANK, LINEAR)
 SHARED = ("nthread", "seed", "objective", "num_class", "eval_metric", "max_depth", "max_leaves")
@@ -181,6 +185,27 @@ _PARAMETERS = (
     Parameter(
         "objective_metric", JOB, Text("<metric>, validation:<metric> or train:<metric>"), None,
         "the metric that final-score is and early stopping follows, added to eval_metric",
+        own=True,
+    ),
+    # --- checkpoints --------------------------------------------------------------------
+    Parameter(
+        "checkpoint_every", CHECKPOINTS, AutoCount("auto, or a number of rounds from 1"), "auto",
+        "rounds (trees of a forest) between checkpoints; auto: 1 while they take 5% of the time",
+        own=True,
+    ),
+    Parameter(
+        "checkpoint_keep", CHECKPOINTS, _COUNT, "5",
+        "number of superseded checkpoints to keep besides the newest",
+        own=True,
+    ),
+    Parameter(
+        "checkpoint_mismatch", CHECKPOINTS, _words("restart", "fail"), "restart",
+        "what to do where the folder has checkpoints of other jobs only; both say what differs",
+        own=True,
+    ),
+    Parameter(
+        "checkpoint_required", CHECKPOINTS, _BOOL, "false",
+        "true: a job that cannot write checkpoints ends; else it goes on with a warning",
         own=True,
     ),
     # --- cross-validation ---------------------------------------------------------------
@@ -530,11 +555,6 @@ _PARAMETERS = (
         "default grows new trees, also on top of a model channel's; update is refused",
         needs=(_TREES,),
     ),
-    Parameter(
-        "refresh_leaf", TREE, _FLAG, "1",
-        "process_type=update: whether to renew the leaf values",
-        needs=(When("process_type", ("update",)),),
-    ),
     # --- dropout ------------------------------------------------------------------------
     Parameter(
         "rate_drop", DROPOUT, _RATIO, "0",
@@ -661,6 +681,11 @@ _PARAMETERS = (
         "use_dask_gpu_training", DEAD, _BOOL, "false",
         "true is read as compute=multiGPU",
         dead="is gone; compute=multiGPU says the same", own=True,
+    ),
+    Parameter(
+        "refresh_leaf", DEAD, _FLAG, "1",
+        "process_type=update: whether to renew the leaf values",
+        dead="belongs to process_type=update, which is refused",
     ),
     Parameter(
         "sketch_eps", DEAD, Continuous("(0, 1)"), None,

@@ -1,0 +1,1 @@
+"""Checkpoints: what a job that is killed leaves for its next start."""
