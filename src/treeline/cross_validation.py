@@ -12,26 +12,29 @@ have finished it.
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from treeline import folds, memory
-from treeline.algorithms.interface import Loaded
+from treeline.algorithms.interface import Fitted, Loaded
 from treeline.data import audit, subset
 from treeline.errors import DataError, Stopped
-from treeline.metrics.log import HOLD_OUT, number, spreads
+from treeline.metrics.log import HOLD_OUT, number, plain, spreads
 from treeline.metrics.names import OBJECTIVES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from treeline.algorithms.interface import Algorithm, Data, Fitted
+    from treeline.algorithms.interface import Algorithm, Data, OnRound, Predictions
+    from treeline.checkpoints.stage import Finished, Stage
+    from treeline.checkpoints.store import Checkpoints
     from treeline.compute import Compute
     from treeline.data.records import Floats
     from treeline.folds import Division
@@ -51,6 +54,50 @@ class Fold:
     number: int
     repeat: int
     fold: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What remains of a fold's training.
+
+    ``fitted`` is without its model. ``predictions`` are those for the rows held out: (rows,), or
+    (rows, outputs). ``model`` is the saved model where it is to be kept.
+    """
+
+    fitted: Fitted
+    predictions: Predictions
+    model: bytes | None
+
+    @classmethod
+    def of(cls, left: Finished) -> Trained:
+        """Return what ``facts`` and ``sections`` were made of."""
+        facts = dict(left.facts)
+        scores = {
+            data: {metric: float(value) for metric, value in metrics.items()}
+            for data, metrics in facts.pop("scores").items()
+        }
+        value = float(facts.pop("objective_value"))
+        fitted = Fitted(model=None, scores=scores, objective_value=value, **facts)
+        predictions = np.load(io.BytesIO(left.sections["predictions"]), allow_pickle=False)
+        return cls(fitted, predictions, left.sections.get("model"))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers, for JSON."""
+        return {
+            "last_round": self.fitted.last_round,
+            "rounds_trained": self.fitted.rounds_trained,
+            "scores": plain(self.fitted.scores),
+            "objective_metric": self.fitted.objective_metric,
+            "objective_value": number(self.fitted.objective_value),
+            "outcome": self.fitted.outcome,
+        }
+
+    def sections(self) -> dict[str, bytes]:
+        """Return the rest."""
+        predictions = io.BytesIO()
+        np.save(predictions, self.predictions, allow_pickle=False)
+        model = {} if self.model is None else {"model": self.model}
+        return {"predictions": predictions.getvalue(), **model}
 
 
 @dataclass(frozen=True)
@@ -240,6 +287,7 @@ class Validation:
         division: Division,
         config: Config,
         compute: Compute,
+        checkpoints: Checkpoints,
     ) -> None:
         self._algorithm = algorithm
         self._loaded = loaded
@@ -247,6 +295,7 @@ class Validation:
         # A fold that is cut short is no estimate of anything.
         self._config = replace(config, save_model_on_termination=False)
         self._compute = compute
+        self._checkpoints = checkpoints
         self._keep_models = config.cv is not None and config.cv.keep_models
 
     def run(
@@ -270,13 +319,12 @@ class Validation:
         done: list[Fitted] = []
         models: list[bytes] = []
         for team in _teams(folds, at_once):
-            for fold, fitted in self._train(team, log, advance, stop_requested):
+            for fold, trained in self._train(team, log, advance, stop_requested):
                 held_out = self._division.held_out(fold.repeat, fold.fold)
-                predictions.add(fold.repeat, fold.fold, held_out, fitted.predictions[HELD_OUT])
-                if self._keep_models:
-                    models.append(self._algorithm.save(fitted.model))
-                done.append(replace(fitted, model=None, predictions={}))
-                del fitted  # XGBoost keeps a model's data for as long as the model is there
+                predictions.add(fold.repeat, fold.fold, held_out, trained.predictions)
+                if trained.model is not None:
+                    models.append(trained.model)
+                done.append(trained.fitted)
             memory.give_back()
         return Validated(
             scores=spreads([fitted.scores for fitted in done]),
@@ -291,43 +339,36 @@ class Validation:
         log: MetricLog,
         advance: Callable[[Scores], None],
         stop_requested: Callable[[], bool],
-    ) -> Iterator[tuple[Fold, Fitted]]:
+    ) -> Iterator[tuple[Fold, Trained]]:
         """Train a team of folds side by side, log their rounds in step, and yield the models."""
         failed, binning = threading.Event(), threading.Lock()
-        events: SimpleQueue[tuple[int, int, Scores] | tuple[int, None, None]] = SimpleQueue()
+        events: SimpleQueue[Event] = SimpleQueue()
         compute = replace(self._compute, threads=max(1, self._compute.threads // len(team)))
 
         def ended() -> bool:
             return failed.is_set() or stop_requested()
 
-        def train(fold: Fold) -> Fitted:
+        def train(fold: Fold) -> Trained:
+            stage = self._checkpoints.stage(f"fold-{fold.number:03d}")
             data = _FoldData(self._loaded, self._division, fold, binning, ended)
+
+            def on_round(index: int, scores: Scores, restored: bool) -> None:
+                events.put(Event(fold.number, index, scores, restored))
+
             try:
-                return self._algorithm.fit(
-                    data,
-                    self._config,
-                    compute,
-                    data.release,
-                    lambda index, scores: events.put((fold.number, index, scores)),
-                    ended,
-                    keep=(HELD_OUT,),
-                )
+                finished = self._restored(stage, on_round)
+                return finished or self._fit(data, compute, on_round, ended, stage)
             except BaseException:
                 failed.set()
                 raise
             finally:
                 data.release()
-                events.put((fold.number, None, None))
+                events.put(Event(fold.number))
 
         with ThreadPoolExecutor(len(team), thread_name_prefix="fold") as pool:
             running = [pool.submit(train, fold) for fold in team]
-            steps = _Steps([fold.number for fold in team])
             try:
-                while steps.running:
-                    for index, scores in steps.after(events.get()):
-                        log.folds(index, scores, whole=len(scores) == len(team))
-                        for each in scores.values():
-                            advance(each)
+                _log_in_step(team, events, log, advance)
             except BaseException:  # nothing waits for folds of which nobody can tell
                 failed.set()
                 raise
@@ -337,6 +378,60 @@ class Validation:
             raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])
         while running:
             yield team[len(team) - len(running)], running.pop(0).result()
+
+    def _fit(
+        self,
+        data: _FoldData,
+        compute: Compute,
+        on_round: OnRound,
+        ended: Callable[[], bool],
+        stage: Stage,
+    ) -> Trained:
+        """Train a fold and keep what remains of it."""
+        fitted = self._algorithm.fit(
+            data,
+            self._config,
+            compute,
+            data.release,
+            on_round,
+            ended,
+            keep=(HELD_OUT,),
+            stage=stage,
+        )
+        model = self._algorithm.save(fitted.model) if self._keep_models else None
+        # Without the model: XGBoost keeps a model's data for as long as it is there.
+        bare = replace(fitted, model=None, predictions={})
+        trained = Trained(bare, fitted.predictions[HELD_OUT], model)
+        stage.finish(trained.facts(), trained.sections())
+        return trained
+
+    def _restored(self, stage: Stage, on_round: OnRound) -> Trained | None:
+        """Return the fold that an earlier start finished, with its rounds told again."""
+        left = stage.finished()
+        if left is None:
+            return None
+        trained = Trained.of(left)
+        rounds = self._config.num_round
+        if self._config.algorithm == "random_forest":
+            rounds = self._config.forest.n_estimators
+        fitted = trained.fitted
+        if fitted.outcome != "early_stopped" and fitted.rounds_trained != rounds:
+            return None  # the job now asks for another number of rounds
+        for index, scores in enumerate(left.scores or [fitted.scores]):
+            on_round(index, scores, True)
+        return trained
+
+
+def _log_in_step(
+    team: Sequence[Fold], events: SimpleQueue[Event], log: MetricLog, advance: Callable[..., None]
+) -> None:
+    """Log the rounds of folds that run side by side until all of them have ended."""
+    steps = _Steps([fold.number for fold in team])
+    while steps.running:
+        for index, scores, restored in steps.after(events.get()):
+            log.folds(index, scores, whole=len(scores) == len(team), restored=restored)
+            for each in scores.values():
+                advance(each)
 
 
 class _FoldData:
@@ -381,29 +476,50 @@ class _FoldData:
             self._turn.release()
 
 
+@dataclass(frozen=True)
+class Event:
+    """A fold has come to the end of a round, or without ``index`` to the end of its training."""
+
+    number: int
+    index: int | None = None
+    scores: Scores = field(default_factory=dict)
+    restored: bool = False
+
+
 class _Steps:
     """Puts the rounds of folds that run side by side in step."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self.running = set(numbers)
         self._next = 0
-        self._waiting: dict[int, dict[int, Scores]] = {number: {} for number in numbers}
+        self._waiting: dict[int, dict[int, Event]] = {number: {} for number in numbers}
+        self._held: tuple[int, dict[int, Scores]] | None = None
 
-    def after(
-        self, event: tuple[int, int, Scores] | tuple[int, None, None]
-    ) -> Iterator[tuple[int, dict[int, Scores]]]:
-        """Yield the rounds that are complete now: the number, and each fold's scores."""
-        number, index, scores = event
-        if index is None or scores is None:
-            self.running.discard(number)
+    def after(self, event: Event) -> Iterator[tuple[int, dict[int, Scores], bool]]:
+        """Yield the rounds that are complete now: the number, and each fold's scores.
+
+        And whether an earlier start of the job had come that far with all of them. The last such
+        round counts as new where training goes on: it may have been kept, and not yet printed.
+        """
+        if event.index is None:
+            self.running.discard(event.number)
         else:
-            self._waiting[number][index] = scores
+            self._waiting[event.number][event.index] = event
         while any(self._next in rounds for rounds in self._waiting.values()):
             if any(self._next not in self._waiting[number] for number in self.running):
                 return
             done = {n: r.pop(self._next) for n, r in self._waiting.items() if self._next in r}
-            yield self._next, done
+            restored = all(each.restored for each in done.values())
+            scores = {n: each.scores for n, each in done.items()}
+            if self._held is not None:
+                yield *self._held, restored
+            self._held = (self._next, scores) if restored else None
+            if not restored:
+                yield self._next, scores, False
             self._next += 1
+        if self._held is not None and not self.running:
+            yield *self._held, True
+            self._held = None
 
 
 def _teams(folds: Sequence[Fold], at_once: int) -> Iterator[Sequence[Fold]]:

@@ -13,13 +13,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import treeline
-from treeline import artifacts, compute, hyperparameters, memory
+from treeline import artifacts, compute, fingerprint, hyperparameters, memory
 from treeline.artifacts import EarlierModel
+from treeline.checkpoints.store import Checkpoints
 from treeline.compute import Cgroup, Compute
 from treeline.console import Console
 from treeline.data import channel
 from treeline.data.channel import Dataset, Inputs
-from treeline.errors import ChannelError, PlatformError
+from treeline.errors import ChannelError, PlatformError, Stopped
 from treeline.hyperparameters import Config
 from treeline.metrics import names
 from treeline.metrics.log import MetricLog, Scores, number, plain
@@ -27,7 +28,7 @@ from treeline.opt_ml import Job
 from treeline.stopping import StopRequest
 
 if TYPE_CHECKING:
-    from treeline.algorithms.interface import Data, Fitted
+    from treeline.algorithms.interface import Data, Fitted, OnRound
     from treeline.algorithms.labels import Classes
     from treeline.data.matrix import Schema
     from treeline.hyperparameters.config import Folds
@@ -51,16 +52,13 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
             "Leave the channel model or cv_folds out.",
         )
     earlier = artifacts.read_model(inputs.model) if inputs.model else None
+    first = job.hosts.current == job.hosts.all[0]  # the others read what it writes
+    checkpoints = Checkpoints(job.checkpoints, config.checkpoints, console, writes=first)
     for text in config.notes:
         console.line(text)
     for text in config.warnings:
         console.warning(text)
     place = compute.choose(config.compute, config.nthread, Cgroup())
-    if job.checkpoints is not None:
-        console.warning(
-            f"checkpoints in {job.checkpoints} were asked for, and this version writes none: "
-            "an interrupted job starts again at round 0"
-        )
     for text in (note for dataset in inputs.datasets.values() for note in dataset.notes):
         console.line(text)
     console.line(describe(config, inputs, place))
@@ -71,8 +69,16 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
         stop.deferred(),  # from here on there may be something to keep
     ):
         loader = _loader(config, inputs, place, console, stop, earlier)
-        work = _Work(job, config, _algorithm(config), loader, place, log, console, stop, earlier)
-        (_cross_validate if config.cv else _train)(work)
+        algorithm = _algorithm(config)
+        work = _Work(
+            job, config, algorithm, loader, place, log, console, stop, earlier, checkpoints
+        )
+        try:
+            (_cross_validate if config.cv else _train)(work)
+        except Stopped:
+            if (kept := checkpoints.kept()) is not None:
+                console.line(kept)
+            raise
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,16 @@ class _Work:
     console: Console
     stop: StopRequest
     earlier: EarlierModel | None
+    checkpoints: Checkpoints
 
-    def fit(self, data: Data, config: Config, report: Callable[[], None], advance: Any) -> Fitted:
+    def fit(
+        self,
+        data: Data,
+        config: Config,
+        report: Callable[[], None],
+        on_round: OnRound,
+        stage: str,
+    ) -> Fitted:
         """Train one model on ``data``, with a live line for whoever watches."""
         try:
             fitted: Fitted = self.algorithm.fit(
@@ -97,9 +111,10 @@ class _Work:
                 config,
                 self.place,
                 report,
-                advance,
+                on_round,
                 lambda: self.stop.requested,
                 None if self.earlier is None else self.earlier.model,
+                stage=self.checkpoints.stage(stage),
             )
             return fitted
         finally:
@@ -110,6 +125,42 @@ class _Work:
         if self.loader.schema is not None:
             for text in self.algorithm.notes(self.loader.schema, self.config):
                 self.console.line(text)
+
+    def open_checkpoints(self) -> None:
+        """Look for what an earlier start left, and say so; all of the data is read."""
+        earlier = None if self.earlier is None else self.earlier.model
+        if not self.checkpoints.active or self.loader.schema is None:
+            return
+        facts = fingerprint.facts(
+            self.config,
+            self.loader.data,
+            self.loader.schema,
+            self.place.device,
+            self.versions(),
+            earlier,
+        )
+        forest = self.config.algorithm == "random_forest"
+        rounds = self.config.forest.n_estimators if forest else self.config.num_round
+        found = self.checkpoints.open(facts, rounds)
+        if found:
+            self.log.resumed(self.checkpoints.described(found), found)
+        if self.config.inexact_resume:
+            self.console.warning(
+                f"{self.config.inexact_resume}; a resumed model will differ a little from that of "
+                "an uninterrupted run"
+            )
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what models depend on."""
+        from treeline.algorithms.library import library
+
+        library()  # before scikit-learn, whose import it would make slow
+        used = ["xgboost", "numpy", "pyarrow"]
+        forest = self.config.algorithm == "random_forest"
+        if forest and self.config.forest.engine == "sklearn":
+            used.append("sklearn")
+        found = {name: importlib.import_module(name).__version__ for name in used}
+        return {"treeline": treeline.__version__, **found}
 
     def say(self, fitted: Fitted, what: str = "the model") -> None:
         """Say how training ended."""
@@ -126,16 +177,17 @@ def _train(work: _Work) -> None:
     """Train one model on train, scored on validation."""
     best = BestSoFar(work.config)
 
-    def on_round(index: int, scores: Scores) -> None:
-        work.log.round(index, scores)
+    def on_round(index: int, scores: Scores, restored: bool) -> None:
+        work.log.round(index, scores, restored=restored)
         work.console.advance(best.after(scores))
 
     def loaded() -> None:
         work.loader.report(work.job.paths.output_data)
         work.note()
+        work.open_checkpoints()
         work.console.start(work.config.num_round)
 
-    fitted = work.fit(work.loader, work.config, loaded, on_round)
+    fitted = work.fit(work.loader, work.config, loaded, on_round, "model")
     name = artifacts.MODEL_NAME
     models = {name: work.algorithm.save(fitted.model)}
     metrics = {
@@ -164,6 +216,7 @@ def _cross_validate(work: _Work) -> None:
         raise AssertionError("no folds asked for")
     folded = cross_validation.prepare(work.loader, work.config, work.job.paths.output_data)
     work.note()
+    work.open_checkpoints()
     for text in folded.lines:
         work.console.line(text)
     for text in folded.warnings:
@@ -177,7 +230,12 @@ def _cross_validate(work: _Work) -> None:
     work.console.start(work.config.num_round * folded.models)
     try:
         found = cross_validation.Validation(
-            work.algorithm, folded.pool, folded.division, work.config, work.place
+            work.algorithm,
+            folded.pool,
+            folded.division,
+            work.config,
+            work.place,
+            work.checkpoints,
         ).run(
             at_once,
             work.log,
@@ -192,7 +250,8 @@ def _cross_validate(work: _Work) -> None:
     training, last = None, found.rounds_chosen - 1
     scores: Scores = {}
     if cv.refit:
-        fitted = work.fit(folded.all_rows(), folded.refit(work.config, found), _nothing, _nothing)
+        refit = folded.refit(work.config, found)
+        fitted = work.fit(folded.all_rows(), refit, _nothing, _nothing, "final")
         models = {name: work.algorithm.save(fitted.model), **models}
         training, last, scores = _training(work, fitted), fitted.last_round, fitted.scores
         work.say(fitted, "the final model, of all rows,")

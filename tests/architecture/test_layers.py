@@ -27,10 +27,11 @@ LAYERS = (
         "treeline.failure",
         "treeline.ubjson",
     },
-    {"treeline.data", "treeline.artifacts", "treeline.predictions"},
+    {"treeline.data", "treeline.artifacts", "treeline.checkpoints", "treeline.predictions"},
     {"treeline.algorithms"},
     {"treeline.loader"},
     {"treeline.cross_validation"},
+    {"treeline.fingerprint"},
     {"treeline.trainer"},
     {
         "treeline.supervisor",

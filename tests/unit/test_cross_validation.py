@@ -13,12 +13,16 @@ import pytest
 
 from treeline import hyperparameters
 from treeline.algorithms.interface import Fitted, Loaded
+from treeline.checkpoints.stage import NOWHERE, Stage
+from treeline.checkpoints.store import Checkpoints
 from treeline.compute import Compute
-from treeline.cross_validation import Fold, Folded, Validated, Validation, _Steps, _teams
+from treeline.console import Console
+from treeline.cross_validation import Event, Fold, Folded, Validated, Validation, _Steps, _teams
 from treeline.data.audit import ColumnStats
 from treeline.data.matrix import Matrix, Origin, Schema
 from treeline.errors import DataError, Stopped
 from treeline.folds import KFOLD, Division
+from treeline.hyperparameters.config import CheckpointOptions
 from treeline.metrics.log import MetricLog, Spread
 from treeline.predictions import OutOfFold
 
@@ -80,10 +84,11 @@ class Scripted:
         config: Any,
         compute: Compute,
         loaded: Callable[[], None],
-        on_round: Callable[[int, Mapping[str, Any]], None],
+        on_round: Callable[[int, Mapping[str, Any], bool], None],
         stop_requested: Callable[[], bool],
         earlier: bytes | None = None,
         keep: Any = (),
+        stage: Stage = NOWHERE,
     ) -> Fitted:
         assert (list(data.roles), tuple(keep), earlier) == (
             ["train", "validation"],
@@ -101,7 +106,7 @@ class Scripted:
         def log(index: int, value: float) -> None:
             nonlocal last
             last = index
-            on_round(index, scores(value))
+            on_round(index, scores(value), False)
 
         def check() -> None:
             if stop_requested():
@@ -153,6 +158,7 @@ class Job:
             division(folds, repeats),
             config(**given),
             Compute("singleCPU", "cpu", threads),
+            Checkpoints(None, CheckpointOptions(), Console()),
         )
         with closing(MetricLog(emit or self.lines.append, self.folder)) as log:
             return work.run(at_once, log, self.predictions, self.advanced.append, self.stop.is_set)
@@ -192,7 +198,9 @@ def test_teams_are_as_few_and_as_even_as_can_be(folds: int, at_once: int, sizes:
 def in_step(numbers: list[int], *events: Any) -> list[list[tuple[int, list[int]]]]:
     """Return, for each event, the rounds that it completes: number and folds."""
     steps = _Steps(numbers)
-    return [[(index, list(done)) for index, done in steps.after(event)] for event in events]
+    return [
+        [(index, list(done)) for index, done, _ in steps.after(Event(*event))] for event in events
+    ]
 
 
 def test_a_round_is_complete_when_all_folds_have_it() -> None:
@@ -226,10 +234,29 @@ def test_a_fold_that_fails_before_its_first_round_holds_up_nobody() -> None:
 
 def test_scores_stay_with_their_fold_and_in_the_order_of_the_folds() -> None:
     steps = _Steps([0, 1])
-    assert list(steps.after((1, 0, scores(5)))) == []
-    [(index, done)] = steps.after((0, 0, scores(3)))
+    assert list(steps.after(Event(1, 0, scores(5)))) == []
+    [(index, done, _)] = steps.after(Event(0, 0, scores(3)))
     assert (index, list(done.items())) == (0, [(0, scores(3)), (1, scores(5))])
     assert steps.running == {0, 1}
+
+
+def test_the_round_that_training_goes_on_from_counts_as_new() -> None:
+    """All folds had come to round 1; that it was printed too is not certain."""
+    steps = _Steps([0, 1])
+    events = [Event(n, i, restored=i < 2 + n) for i in range(3) for n in (0, 1)]
+    found = [each for event in events for each in steps.after(event)]
+    assert [(index, restored) for index, _, restored in found] == [
+        (0, True),
+        (1, False),
+        (2, False),
+    ]
+
+
+def test_nothing_of_finished_folds_counts_as_new() -> None:
+    steps = _Steps([0, 1])
+    events = [Event(n, i, restored=True) for i in range(2) for n in (0, 1)]
+    found = [each for e in (*events, Event(0), Event(1)) for each in steps.after(e)]
+    assert [(index, restored) for index, _, restored in found] == [(0, True), (1, True)]
 
 
 # Folds side by side

@@ -7,6 +7,7 @@ order, as far as XGBoost's quantile sketch is exact (docs/decisions.md has what 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,3 +191,13 @@ def _part(features: Floats | Csr, first: int, last: int) -> Any:
     if isinstance(features, Csr):
         return _raw(features)[first:last]
     return np.asarray(features[first:last])
+
+
+def cuts_digest(matrix: xgb.DMatrix) -> str:
+    """Return a digest of the cuts that the rows were binned by, 16 hex digits; "" without cuts."""
+    if not isinstance(matrix, library().QuantileDMatrix | library().ExtMemQuantileDMatrix):
+        return ""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in matrix.get_quantile_cut():
+        digest.update(part.dtype.str.encode() + len(part).to_bytes(8, "big") + part.tobytes())
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class EarlyStopping:
-    """Follows one metric. ``patience`` is the number of rounds without a better score.
+    """Follows one metric, called ``name``, for ``patience`` rounds without a better score.
 
     A score has to be strictly better to count, and nan never is; as in ``xgboost.callback``,
     except that any number is better than a nan in the first round.
@@ -15,6 +15,7 @@ class EarlyStopping:
 
     patience: int
     maximize: bool
+    name: str = ""
     best_round: int = 0
     best_score: float = float("nan")
 

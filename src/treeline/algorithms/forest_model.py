@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from treeline import ubjson
 from treeline.algorithms.library import library
 
 if TYPE_CHECKING:
@@ -50,31 +51,31 @@ class Tree:
     gain: NDArray[np.float64]
 
 
-def booster(trees: Iterable[Tree], count: int, columns: int, outputs: int) -> xgb.Booster:
-    """Return the booster that predicts the mean of ``count`` trees.
+def encoded(trees: Iterable[Tree], columns: int, outputs: int, count: int) -> bytes:
+    """Return a model of the trees, one a round, that has the share of each in ``count`` trees.
 
     One output is predicted as (rows,), several as (rows, outputs). XGBoost adds the leaves up in
-    float32, so a prediction is within half a unit in its last place for each tree. (To take the
-    labels' mean out of the leaves and add it again was tried: it makes them three times worse.)
+    float32, so a mean is within half a unit in its last place for each tree. (To take the labels'
+    mean out of the leaves and add it again was tried: it makes them three times worse.)
     """
     model = _empty(columns, outputs)
     ensemble = model["learner"]["gradient_booster"]["model"]
-    ensemble["trees"] = [
-        _Encoded(_encode(_fields(tree, number, columns, outputs, count)))
+    made = [
+        ubjson.Encoded(ubjson.encode(_fields(tree, number, columns, outputs, count)))
         for number, tree in enumerate(trees)
     ]
-    ensemble["tree_info"] = [0] * count
-    ensemble["iteration_indptr"] = [0, count]  # one round
-    ensemble["gbtree_model_param"] = {"num_parallel_tree": str(count), "num_trees": str(count)}
-    made: xgb.Booster = library().Booster(model_file=bytearray(_encode(model)))
-    return made
+    ensemble["trees"] = made
+    ensemble["tree_info"] = [0] * len(made)
+    ensemble["iteration_indptr"] = list(range(len(made) + 1))
+    ensemble["gbtree_model_param"] = {"num_parallel_tree": "1", "num_trees": str(len(made))}
+    return ubjson.encode(model)
 
 
 def in_one_round(grown: bytearray, count: int, outputs: int, scale: float) -> xgb.Booster:
     """Return the booster of ``count`` trees in one round, with every leaf times ``scale``.
 
-    ``grown`` is the UBJSON of a model with one tree a round, as XGBoost writes it; it is changed
-    in place, so that a large forest is not in memory once more.
+    ``grown`` is the UBJSON of a model with one tree a round, as XGBoost and ``encoded`` write it;
+    it is changed in place, so that a large forest is not in memory once more.
     """
     at = 0
     for _ in range(count if scale != 1 else 0):
@@ -91,8 +92,9 @@ def in_one_round(grown: bytearray, count: int, outputs: int, scale: float) -> xg
         ("num_parallel_tree", "num_trees", str(count)),
         ("iteration_indptr", "tree_info", [0, count]),
     ):
-        start = grown.index(_text(name))
-        grown[start : grown.index(_text(following), start)] = _text(name) + _encode(value)
+        key = ubjson.text(name)
+        start = grown.index(key)
+        grown[start : grown.index(ubjson.text(following), start)] = key + ubjson.encode(value)
     made: xgb.Booster = library().Booster(model_file=grown)
     return made
 
@@ -100,7 +102,7 @@ def in_one_round(grown: bytearray, count: int, outputs: int, scale: float) -> xg
 def _array(content: bytearray, name: str, kind: type, start: int) -> tuple[Any, int]:
     """Return the next array of that name, to read and write, and where it ends."""
     numbers = np.dtype(kind)
-    marker = _text(name) + b"[$" + _KINDS[numbers.name] + b"#L"
+    marker = ubjson.text(name) + b"[$" + ubjson.KINDS[numbers.name] + b"#L"
     at = content.index(marker, start) + len(marker)
     count, first = int.from_bytes(content[at : at + 8]), at + 8
     found = np.frombuffer(content, numbers.newbyteorder(">"), count, first)
@@ -171,37 +173,3 @@ def _above(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the least float32 that is above the threshold; infinity stays what it is."""
     near = threshold.astype(np.float32)
     return np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
-
-
-# Markers of UBJSON, draft 12: numbers are big-endian, and so are the lengths before everything.
-_KINDS = {"int32": b"l", "int64": b"L", "float32": b"d", "uint8": b"U"}
-
-
-class _Encoded(bytes):
-    """A value that is UBJSON already."""
-
-
-def _encode(value: Any) -> bytes:
-    match value:
-        case _Encoded():
-            return value
-        case dict():
-            return b"{" + b"".join(_text(key) + _encode(v) for key, v in value.items()) + b"}"
-        case list():
-            return b"[#" + _length(len(value)) + b"".join(map(_encode, value))
-        case str():
-            return b"S" + _text(value)
-        case int():
-            return b"l" + value.to_bytes(4, "big", signed=True)
-    kind = b"[$" + _KINDS[value.dtype.name] + b"#"
-    numbers: bytes = value.astype(value.dtype.newbyteorder(">")).tobytes()
-    return kind + _length(value.size) + numbers
-
-
-def _text(text: str) -> bytes:
-    content = text.encode()
-    return _length(len(content)) + content
-
-
-def _length(count: int) -> bytes:
-    return b"L" + count.to_bytes(8, "big")

@@ -2,7 +2,8 @@
 
 The trees are those of ``RandomForestClassifier`` and ``RandomForestRegressor`` with the same
 parameters and the same seed. They are grown a batch at a time (``warm_start``, which draws the
-same seeds), so that a request to stop is heard in between.
+same seeds), so that a request to stop is heard in between; a batch that is grown is bytes of a
+model from then on, and ``warm_start`` only counts the trees that were.
 
 ``n_bins`` rounds every value of a column with more distinct values up to the next of ``n_bins``
 quantiles (of the rows, unweighted) before the trees are grown, and afterwards moves every
@@ -13,15 +14,18 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treeline import memory
-from treeline.algorithms.forest_model import Tree, booster
+from treeline.algorithms import model_parts
+from treeline.algorithms.forest_model import Tree, encoded, in_one_round
 from treeline.algorithms.interface import Loaded, Predictions
+from treeline.checkpoints.stage import Stage
 from treeline.compute import Cgroup
 from treeline.data.matrix import Matrix
 from treeline.data.records import Csr, Floats
@@ -65,27 +69,29 @@ class SklearnForest:
             self._label, self._weight = matrix.label, matrix.weight
         self._features[role] = _dense(matrix)
 
-    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, int]:
-        """Return the forest, and how many trees were grown."""
+    def grow(self, stop_requested: Callable[[], bool], stage: Stage) -> tuple[xgb.Booster, int]:
+        """Return the forest, and how many trees were grown; a tree is a round of ``stage``."""
         forest, features = self._forest(), self._features["train"]
         if self._config.forest.n_bins is not None:
             self._cuts = round_up(features, self._config.forest.n_bins)
         label = self._label.astype(np.int64 if self._classifies else np.float64)
-        total, grown, batch = forest.n_estimators, 0, self._threads
-        while grown < total:
+        total, batch = forest.n_estimators, self._threads
+        grown = _Grown(part["model"] for part in stage.restore(total).parts)
+        forest.estimators_ = [None] * grown.count
+        while grown.count < total and not (grown.count and stop_requested()):
             started = time.monotonic()
-            grown = min(grown + batch, total)
-            forest.set_params(n_estimators=grown)
+            forest.set_params(n_estimators=min(grown.count + batch, total))
             forest.fit(features, label, self._weight)
             if time.monotonic() - started < _SHORT:
                 batch *= 2
-            if grown < total and stop_requested():
-                if not self._config.save_model_on_termination:
-                    raise Stopped
-                break
-        made = booster(self._trees(forest), grown, features.shape[1], self._outputs)
+            grown.add(self._encoded(forest, grown.count, total))
+            stage.keep(grown.count, None, grown.sections)
+        stage.flush(grown.sections)
+        if grown.count < total and not self._config.save_model_on_termination:
+            raise Stopped
+        made = in_one_round(grown.taken(), grown.count, self._outputs, total / grown.count)
         made.set_param({"nthread": self._threads})
-        return made, grown
+        return made, grown.count
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""
@@ -114,11 +120,13 @@ class SklearnForest:
             warm_start=True,
         )
 
-    def _trees(self, forest: Any) -> Iterator[Tree]:
-        """Yield the trees; each is let go of afterwards."""
+    def _encoded(self, forest: Any, first: int, total: int) -> bytes:
+        """Return the trees from the first on as a model; the forest lets go of them."""
         classes = forest.classes_ if self._classifies else None
-        while forest.estimators_:
-            yield self._tree(forest.estimators_.pop(0).tree_, classes)
+        trees = [each.tree_ for each in forest.estimators_[first:]]
+        forest.estimators_[first:] = [None] * len(trees)
+        columns = self._features["train"].shape[1]
+        return encoded((self._tree(tree, classes) for tree in trees), columns, self._outputs, total)
 
     def _tree(self, tree: Any, classes: NDArray[np.int64] | None) -> Tree:
         value = tree.value[:, 0, :]
@@ -137,6 +145,33 @@ class SklearnForest:
             weight=tree.weighted_n_node_samples,
             gain=worth - worth[tree.children_left] - worth[tree.children_right],
         )
+
+
+class _Grown:
+    """The trees grown so far, as models of XGBoost with a batch each."""
+
+    def __init__(self, models: Iterable[bytes]) -> None:
+        self._models = list(models)
+        self._ends = list(accumulate(map(model_parts.rounds, self._models), initial=0))
+
+    @property
+    def count(self) -> int:
+        return self._ends[-1]
+
+    def add(self, model: bytes) -> None:
+        self._models.append(model)
+        self._ends.append(self.count + model_parts.rounds(model))
+
+    def sections(self, first: int, end: int) -> Mapping[str, bytes]:
+        """Return the trees of some batches, for a checkpoint."""
+        batches = slice(self._ends.index(first), self._ends.index(end))
+        return {"model": model_parts.joined(self._models[batches])}
+
+    def taken(self) -> bytearray:
+        """Return all trees as one model, and let go of them."""
+        whole = bytearray(model_parts.joined(self._models))
+        self._models.clear()
+        return whole
 
 
 def round_up(features: Floats, bins: int) -> dict[int, Floats]:

@@ -19,19 +19,21 @@ weights where they have some.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from treeline.algorithms import binning
+from treeline.algorithms import binning, model_parts
 from treeline.algorithms.forest_model import in_one_round
 from treeline.algorithms.interface import Loaded, Predictions
 from treeline.algorithms.library import library
+from treeline.checkpoints.stage import Stage
 from treeline.data.records import Floats
 from treeline.errors import Stopped
 
@@ -88,27 +90,41 @@ class XgboostForest:
         self._matrices[role] = binning.to_dmatrix(matrix, how, self._matrices.get("train"))
         self._scratch.callback(self._matrices.clear)  # before the folder of its bins goes
 
-    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, int]:
-        """Return the forest, and how many trees were grown."""
-        train, asked, grown = self._matrices["train"], self._config.forest, 0
+    def grow(self, stop_requested: Callable[[], bool], stage: Stage) -> tuple[xgb.Booster, int]:
+        """Return the forest, and how many trees were grown; a tree is a round of ``stage``."""
+        train, asked = self._matrices["train"], self._config.forest
         start = 0.0 if self._classifies else float(np.average(self._target, weights=self._weight))
         grad, hess = self._gradients(start)
         self._target = np.empty(0, np.float32)  # XGBoost has a copy
-        booster = library().Booster(self._parameters(train.num_col(), start), [train])
+        booster, grown = self._begun(self._parameters(train.num_col(), start), stage)
         booster.predict(train)  # XGBoost keeps what it has predicted up to date, at little cost
+        sections = partial(_sections, booster)
         while grown < asked.n_estimators and not (grown and stop_requested()):
             booster.boost(train, grown, grad=grad, hess=hess)
             grown += 1
+            stage.keep(grown, None, sections)
+        stage.flush(sections)
         del grad, hess
         if grown == asked.n_estimators:
             self._fitted = booster.predict(train)
         elif not self._config.save_model_on_termination:
             raise Stopped
         content = booster.save_raw("ubj")
-        del booster
+        del booster, sections
         made = in_one_round(content, grown, self._outputs, asked.n_estimators / grown)
         made.set_param({"nthread": self._compute.threads, "device": self._compute.device})
         return made, grown
+
+    def _begun(self, parameters: dict[str, Any], stage: Stage) -> tuple[xgb.Booster, int]:
+        """Return the booster to add trees to, with those of an earlier start, and their number."""
+        train, asked = self._matrices["train"], self._config.forest
+        restored = stage.restore(asked.n_estimators, binning.cuts_digest(train))
+        parts = [part["model"] for part in restored.parts]
+        if not parts:
+            return library().Booster(parameters, [train]), 0
+        del parameters["base_score"]  # the model has one for each output
+        model = bytearray(model_parts.joined(parts))
+        return library().Booster(parameters, [train], model_file=model), restored.rounds
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""
@@ -156,3 +172,8 @@ class XgboostForest:
         if self._outputs > 1:
             found["multi_strategy"] = "multi_output_tree"
         return found
+
+
+def _sections(booster: xgb.Booster, first: int, end: int) -> Mapping[str, bytes]:
+    """Return some of the trees, for a checkpoint."""
+    return {"model": bytes(booster[first:end].save_raw("ubj"))}

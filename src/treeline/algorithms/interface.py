@@ -3,7 +3,7 @@
 ``trainer`` and ``cross_validation`` know nothing of an algorithm but these functions and the
 values here.
 
-    fit(data, config, compute, loaded, on_round, stop_requested, earlier, keep) -> Fitted
+    fit(data, config, compute, loaded, on_round, stop_requested, earlier, keep, stage) -> Fitted
     notes(schema, config) -> lines for the log
     predict(model, features) -> (rows,), or (rows, classes)
     save(model) -> bytes
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from treeline.checkpoints.stage import NOWHERE, Stage
 from treeline.data.matrix import Matrix
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from treeline.metrics.log import Scores
 
 Predictions = NDArray[np.float32]
+# Called after every round: its 0-based number, the scores, and whether an earlier start of the job
+# trained it and these are the scores of then.
+type OnRound = Callable[[int, Scores, bool], None]
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,17 @@ class Algorithm(Protocol):
         config: Config,
         compute: Compute,
         loaded: Callable[[], None],
-        on_round: Callable[[int, Scores], None],
+        on_round: OnRound,
         stop_requested: Callable[[], bool],
         earlier: bytes | None = None,
         keep: Sequence[str] = (),
+        stage: Stage = NOWHERE,
     ) -> Fitted:
         """Train on ``data``'s train and score train and validation after every round.
 
         Each data set is loaded once. ``loaded`` is called when all of them are, ``on_round``
-        after each round with its 0-based number. ``earlier`` is a saved model to go on from.
+        after each round. ``earlier`` is a saved model to go on from. Rounds that ``stage`` has
+        are not trained again, and those that are trained are kept there.
         """
 
     def notes(self, schema: Schema, config: Config) -> tuple[str, ...]:

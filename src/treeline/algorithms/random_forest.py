@@ -24,8 +24,9 @@ import numpy as np
 from treeline.algorithms import labels, xgboost
 from treeline.algorithms.forest_sklearn import SklearnForest
 from treeline.algorithms.forest_xgboost import DISTINCT, XgboostForest
-from treeline.algorithms.interface import Data, Fitted, Loaded, Predictions
+from treeline.algorithms.interface import Data, Fitted, Loaded, OnRound, Predictions
 from treeline.algorithms.library import library
+from treeline.checkpoints.stage import NOWHERE, Stage
 from treeline.data.matrix import Matrix
 from treeline.data.records import Floats
 from treeline.errors import ChannelError, HyperparameterError
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from treeline.compute import Compute
     from treeline.data.matrix import Schema
-    from treeline.metrics.log import Scores
 
 
 save = xgboost.save
@@ -50,8 +50,8 @@ class _Engine(Protocol):
     def add(self, role: str, loaded: Loaded) -> None:
         """Take over the rows of a data set; train is the first."""
 
-    def grow(self, stop_requested: Callable[[], bool]) -> tuple[xgb.Booster, int]:
-        """Return the forest, and how many trees were grown."""
+    def grow(self, stop_requested: Callable[[], bool], stage: Stage) -> tuple[xgb.Booster, int]:
+        """Return the forest, and how many trees were grown; a tree is a round of ``stage``."""
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""
@@ -62,16 +62,19 @@ def fit(
     config: Config,
     compute: Compute,
     loaded: Callable[[], None],
-    on_round: Callable[[int, Scores], None],
+    on_round: OnRound,
     stop_requested: Callable[[], bool],
     earlier: bytes | None = None,
     keep: Sequence[str] = (),
+    stage: Stage = NOWHERE,
 ) -> Fitted:
     """Grow a forest on ``data``'s train and score it on every data set; it counts as one round.
 
     ``rounds_trained`` is how many trees were grown, though the model's only round is its last.
-    Each data set is loaded once. ``keep`` are the data sets whose predictions are wanted: (rows,)
-    numbers or probabilities of class 1, or (rows, classes) probabilities, also for multi:softmax.
+    Each data set is loaded once. Trees that ``stage`` has are not grown again, and those that are
+    grown are kept there, a round each. ``keep`` are the data sets whose predictions are wanted:
+    (rows,) numbers or probabilities of class 1, or (rows, classes) probabilities, also for
+    multi:softmax.
     Raises ``ChannelError`` for an earlier model, ``DataError`` for labels that the forest cannot
     learn, ``HyperparameterError`` for more ``max_features`` than there are columns, and
     ``Stopped`` if asked to stop when there is nothing to keep.
@@ -96,13 +99,13 @@ def fit(
         if engine is None:
             raise AssertionError("a forest without data")
         loaded()
-        model, grown = engine.grow(stop_requested)
+        model, grown = engine.grow(stop_requested, stage)
         model.set_attr(algorithm="random_forest", objective=config.objective)
         predictions = {role: _bounded(model, engine.predict(model, role)) for role in truths}
     scores = {role: _scores(config, predictions[role], truths[role]) for role in truths}
     each_round = {role: scores[role] for role in truths if role in data.scored_each_round}
     if each_round:
-        on_round(0, each_round)
+        on_round(0, each_round, False)
     followed, metric = config.followed(scores)
     return Fitted(
         model=model,

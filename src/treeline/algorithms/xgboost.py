@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.algorithms import binning, quick
+from treeline.algorithms import binning, model_parts, quick
 from treeline.algorithms.early_stopping import EarlyStopping
-from treeline.algorithms.interface import Data, Fitted, Loaded
+from treeline.algorithms.interface import Data, Fitted, Loaded, OnRound
 from treeline.algorithms.library import library
+from treeline.checkpoints.stage import NOWHERE, Restored, Stage
 from treeline.data.matrix import Matrix
 from treeline.data.records import Floats
 from treeline.errors import AlgorithmError, ChannelError, DataError, Stopped
@@ -43,24 +44,26 @@ def fit(
     config: Config,
     compute: Compute,
     loaded: Callable[[], None],
-    on_round: Callable[[int, Scores], None],
+    on_round: OnRound,
     stop_requested: Callable[[], bool],
     earlier: bytes | None = None,
     keep: Sequence[str] = (),
+    stage: Stage = NOWHERE,
 ) -> Fitted:
     """Train on ``data``'s train, scoring train and validation after every round.
 
     Each data set is loaded once and its matrix dropped as soon as XGBoost has binned it, so at
     most one of them is in memory unbinned. ``earlier`` is a saved model to add rounds to;
-    ``keep`` are the data sets whose predictions are wanted. Raises
-    ``DataError`` for data that the objective cannot use, ``AlgorithmError`` for what XGBoost
-    itself refuses, and ``Stopped`` if asked to stop when there is nothing to keep.
+    ``keep`` are the data sets whose predictions are wanted, ``stage`` has the rounds of an earlier
+    start and keeps those of this one. Raises ``DataError`` for data that the
+    objective cannot use, ``AlgorithmError`` for what XGBoost itself refuses, and ``Stopped`` if
+    asked to stop when there is nothing to keep.
     """
     with xgboost_errors(), ExitStack() as scratch:
         training = _Training(data, config, compute, earlier, scratch)
         scratch.callback(training.matrices.clear)  # before the folders of bins on disk go
         loaded()
-        return training.run(on_round, stop_requested, keep)
+        return training.run(on_round, stop_requested, keep, stage)
 
 
 def notes(schema: Schema, config: Config) -> tuple[str, ...]:
@@ -112,41 +115,47 @@ class _Training:
         parameters["device"] = compute.device
         if self.native:
             parameters["eval_metric"] = self.native
-        cache = [self.matrices[role] for role in dict.fromkeys(("train", *self.scored))]
+        self.parameters = parameters
         self.start = 0 if earlier is None else self._check_earlier(earlier)
-        model = None if earlier is None else bytearray(earlier)
-        self.booster = library().Booster(parameters, cache, model_file=model)
+        self.earlier = earlier
+        self.stopping: EarlyStopping | None = None
+        self.bias_lost = False
 
     def run(
         self,
-        on_round: Callable[[int, Scores], None],
+        on_round: OnRound,
         stop_requested: Callable[[], bool],
         keep: Sequence[str],
+        stage: Stage,
     ) -> Fitted:
         """Boost round by round; return the model to save and its scores."""
-        stopping: EarlyStopping | None = None
-        best = (_BestByCopy if _drops_out(self.config.booster) else _BestBySlice)(self.booster)
+        before = stage.restore(self.config.num_round, binning.cuts_digest(self.matrices["train"]))
+        self.booster = self._booster(before)
+        best = _Best(self.booster, self.parameters, before)
+
+        def sections(first: int, end: int) -> Mapping[str, bytes]:
+            return {**self._rounds(first, end), **best.sections()}
+
         outcome, index = "completed", self.start
-        end = self.start + self.config.num_round
-        for index in range(self.start, end):
-            self.booster.update(self.matrices["train"], index)
-            if self.scored:
-                scores = self._score_round(index)
-                on_round(index, scores)
-                data, metric = self.config.followed(scores)
-                if self.config.early_stopping_rounds:
-                    stopping = stopping or self._stopping(metric)
-                    if stopping.improved(index, scores[data][metric]):
-                        best.note(index)
-                    elif stopping.exhausted(index):
-                        outcome = "early_stopped"
-                        break
-            if index + 1 < end and self._ends(stop_requested()):
+        for done in range(1, self.config.num_round + 1):
+            index, restored = self.start + done - 1, done <= before.rounds
+            scores = self._round(index, before.scores[done - 1 : done] if restored else None)
+            ended = scores is not None and self._follow(index, scores, restored, on_round, best)
+            if not restored:
+                stage.keep(done, scores, sections)
+            if ended:
+                outcome = "early_stopped"
+                break
+            if before.rounds <= done < self.config.num_round and stop_requested():
                 outcome = "terminated"
                 break
+        stage.flush(sections)
+        if outcome == "terminated" and not self.config.save_model_on_termination:
+            raise Stopped
+        stopping = self.stopping
         booster, last = self.booster, index
         if stopping is not None:
-            self._check_followed(stopping, data, metric, index + 1 - self.start)
+            self._check_followed(stopping, index + 1 - self.start)
             if stopping.best_round != index:
                 booster, last = best.model(), stopping.best_round
         # Measured on the model that is saved, not remembered from the round.
@@ -165,22 +174,58 @@ class _Training:
             predictions={role: booster.predict(self.matrices[role]) for role in keep},
         )
 
-    def _ends(self, asked: bool) -> bool:
-        """Return whether to end with the rounds done; raise ``Stopped`` if nobody wants those."""
-        if asked and not self.config.save_model_on_termination:
-            raise Stopped
-        return asked
+    def _booster(self, before: Restored) -> xgb.Booster:
+        """Return the booster to train: a new one, the earlier job's, or the rounds restored."""
+        cache = [self.matrices[role] for role in dict.fromkeys(("train", *self.scored))]
+        content, parameters = self.earlier, dict(self.parameters)
+        if before.rounds:
+            parts = [part["model"] for part in before.parts]
+            content = model_parts.joined(parts, before.parts[-1].get("weights"))
+            # The model has it, for each output; XGBoost would put the one number in their place.
+            parameters.pop("base_score", None)
+        self.bias_lost = content is not None and bool(parameters.get("lambdarank_unbiased"))
+        model = None if content is None else bytearray(content)
+        booster: xgb.Booster = library().Booster(parameters, cache, model_file=model)
+        return booster
 
-    def _stopping(self, metric: str) -> EarlyStopping:
-        return EarlyStopping(self.config.early_stopping_rounds or 1, _metric(metric).maximize)
+    def _rounds(self, first: int, end: int) -> Mapping[str, bytes]:
+        """Return some rounds as a model: the first have those of the earlier model before them."""
+        if self.config.booster.get("booster") == "gblinear":  # has no trees to take some of
+            return {"model": save(self.booster)}
+        begin = self.start + first if first else 0
+        return {"model": save(self.booster[begin : self.start + end])}
 
-    def _check_followed(self, stopping: EarlyStopping, data: str, metric: str, rounds: int) -> None:
+    def _round(self, index: int, restored: Sequence[Scores] | None) -> Scores | None:
+        """Train a round that is not ``restored``; return its scores, None where it has none."""
+        if restored is not None:
+            return next(iter(restored), None)
+        # Biases are no part of a model, and XGBoost accepts a round without them only as the first.
+        self.booster.update(self.matrices["train"], 0 if self.bias_lost else index)
+        self.bias_lost = False
+        return self._score_round(index) if self.scored else None
+
+    def _follow(
+        self, index: int, scores: Scores, restored: bool, on_round: OnRound, best: _Best
+    ) -> bool:
+        """Tell the scores of a round; return whether early stopping ends with it."""
+        on_round(index, scores, restored)
+        if not self.config.early_stopping_rounds:
+            return False
+        data, metric = self.config.followed(scores)
+        if self.stopping is None:
+            patience, maximize = self.config.early_stopping_rounds, _metric(metric).maximize
+            self.stopping = EarlyStopping(patience, maximize, f"{data}-{metric}")
+        if self.stopping.improved(index, scores[data][metric]):
+            best.note(index, restored=restored)
+        return self.stopping.exhausted(index)
+
+    def _check_followed(self, stopping: EarlyStopping, rounds: int) -> None:
         if np.isnan(stopping.best_score):
             raise DataError(
-                f"{data}-{metric} was not a number in any of {rounds} rounds, so "
+                f"{stopping.name} was not a number in any of {rounds} rounds, so "
                 "early_stopping_rounds has nothing to follow",
-                f"Check the labels of {data} (auc, for one, needs rows of every class), or name "
-                "another metric last in eval_metric.",
+                "Check the labels (auc, for one, needs rows of every class), or name another "
+                "metric last in eval_metric.",
             )
 
     def _bin(self, role: str, loaded: Loaded, compute: Compute, scratch: ExitStack) -> None:
@@ -276,40 +321,43 @@ class _Training:
         return scores
 
 
-class _BestBySlice:
-    """The best model as the first rounds of the last one: a tree never changes once grown."""
+class _Best:
+    """The model as it was after its best round, for early stopping.
 
-    def __init__(self, booster: xgb.Booster) -> None:
-        self._booster = booster
-        self._rounds = 0
-
-    def note(self, index: int) -> None:
-        """Round ``index`` is the best so far."""
-        self._rounds = index + 1
-
-    def model(self) -> xgb.Booster:
-        """Return the model as it was after the best round."""
-        return self._booster[: self._rounds]
-
-
-class _BestByCopy:
-    """The best model as a copy: dropout rescales earlier trees, so a slice is another model.
-
-    A copy for each improvement makes the cost grow with the square of the rounds, as the cost
-    of dropout itself does.
+    A tree never changes once grown, so it is the first rounds of the last model; but dropout
+    weighs earlier trees anew in every round, and their weights of then are kept beside.
     """
 
-    def __init__(self, booster: xgb.Booster) -> None:
+    def __init__(
+        self, booster: xgb.Booster, parameters: Mapping[str, Any], restored: Restored
+    ) -> None:
         self._booster = booster
-        self._best = booster
+        self._parameters = parameters
+        self._drops_out = _drops_out(parameters)
+        self._rounds = 0
+        self._weights = restored.parts[-1].get("best") if restored.parts else None
 
-    def note(self, index: int) -> None:
+    def note(self, index: int, *, restored: bool) -> None:
         """Round ``index`` is the best so far."""
-        self._best = self._booster.copy()
+        self._rounds = index + 1
+        if self._drops_out and not restored:
+            self._weights = model_parts.weights(save(self._booster))
 
     def model(self) -> xgb.Booster:
         """Return the model as it was after the best round."""
-        return self._best
+        best: xgb.Booster = self._booster[: self._rounds]
+        if self._weights is not None:
+            content = bytearray(model_parts.joined([save(best)], self._weights))
+            parameters = {k: v for k, v in self._parameters.items() if k != "base_score"}
+            best = library().Booster(parameters, model_file=content)
+        return best
+
+    def sections(self) -> Mapping[str, bytes]:
+        """Return what a checkpoint needs besides the trees."""
+        if not self._drops_out:
+            return {}
+        found = {"weights": model_parts.weights(save(self._booster)), "best": self._weights}
+        return {name: weights for name, weights in found.items() if weights is not None}
 
 
 def _earlier_model(content: bytes) -> xgb.Booster:

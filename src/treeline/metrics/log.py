@@ -102,7 +102,8 @@ class MetricLog:
     """Writes every round to the log and to ``metrics.jsonl``, and the saved model's scores last.
 
     The file has one JSON object a line: ``round`` (0-based) and ``scores`` in full precision;
-    the last one also has ``final`` and names the objective metric with its value.
+    the last one also has ``final`` and names the objective metric with its value. Rounds that an
+    earlier start of the job has printed (``restored``) are in the file only.
     """
 
     def __init__(self, emit: Callable[[str], None], folder: Path) -> None:
@@ -112,24 +113,34 @@ class MetricLog:
             self._file = (folder / FILE_NAME).open("w", encoding="utf-8")
         self._folder = folder
 
-    def round(self, index: int, scores: Scores) -> None:
+    def resumed(self, line: str, rounds: Mapping[str, int | None]) -> None:
+        """Log what an earlier start of the job has left: rounds by model, None for all of them."""
+        self._emit(line)
+        self._write({"resumed": {name: "done" if n is None else n for name, n in rounds.items()}})
+
+    def round(self, index: int, scores: Scores, *, restored: bool = False) -> None:
         """Log the scores after round ``index``."""
-        self._emit(round_line(index, scores))
+        if not restored:
+            self._emit(round_line(index, scores))
         self._write({"round": index, "scores": plain(scores)})
 
-    def folds(self, index: int, scores: Mapping[int, Scores], *, whole: bool) -> None:
+    def folds(
+        self, index: int, scores: Mapping[int, Scores], *, whole: bool, restored: bool = False
+    ) -> None:
         """Log the scores after round ``index`` of folds that are trained side by side.
 
         The mean follows where it is one of all of them (``whole``), for a tuner that looks at a
         job while it runs.
         """
         for fold, each in scores.items():
-            self._emit(fold_line(f"fold:{fold}", index, each))
+            if not restored:
+                self._emit(fold_line(f"fold:{fold}", index, each))
             self._write({"round": index, "fold": fold, "scores": plain(each)})
         if whole and len(scores) > 1:
             mean = means(spreads(list(scores.values())))
             named = ",".join(map(str, scores))
-            self._emit(fold_line(f"mean-of-folds:{named}", index, mean))
+            if not restored:
+                self._emit(fold_line(f"mean-of-folds:{named}", index, mean))
             self._write({"round": index, "folds": list(scores), "scores": plain(mean)})
 
     def validated(self, index: int, found: Spreads, objective: str, value: float) -> None:

@@ -9,9 +9,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,116 +19,31 @@ import pytest
 import xgboost as xgb
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from tests.forests import (
+    COLUMNS,
+    ENGINES,
+    ROWS,
+    TASKS,
+    TREES,
+    Rows,
+    asked,
+    features,
+    fitted,
+    label_of,
+    matrix_of,
+    sample,
+)
 
 from treeline import memory
 from treeline.algorithms import forest_model, forest_sklearn, forest_xgboost, random_forest
 from treeline.algorithms.interface import Fitted, Loaded
 from treeline.compute import Compute
-from treeline.data.audit import ColumnStats
-from treeline.data.matrix import Matrix, Origin, Schema
+from treeline.data.matrix import Schema
 from treeline.data.records import Csr, Floats
 from treeline.errors import ChannelError, DataError, HyperparameterError, ResourceError, Stopped
-from treeline.hyperparameters import Config, parse
 
-ROWS, COLUMNS, TREES = 600, 6, 12
-TASKS: dict[str, dict[str, str]] = {
-    "binary": {"objective": "binary:logistic"},
-    "multiclass": {"objective": "multi:softprob", "num_class": "3"},
-    "regression": {"objective": "reg:squarederror"},
-}
-ENGINES = ("sklearn", "xgboost")
 BOTH = pytest.mark.parametrize("engine", ENGINES)
 EVERY_TASK = pytest.mark.parametrize("task", TASKS)
-
-
-@dataclass
-class Rows:
-    """The data of a job: as many data sets as there are, of the same columns."""
-
-    matrices: dict[str, Matrix]
-    on_disk: bool = False
-    scored_each_round: Sequence[str] = ("train", "validation")
-
-    @property
-    def roles(self) -> Sequence[str]:
-        return tuple(self.matrices)
-
-    def load(self, role: str) -> Loaded:
-        found = self.matrices.pop(role) if role != "train" else self.matrices[role]
-        return Loaded(found, self.on_disk)
-
-
-def features(seed: int, missing: float = 0.2) -> Floats:
-    """Columns of many values, of few, with steps of 0 and 1, and missing values in all."""
-    random = np.random.default_rng(seed)
-    found = random.normal(size=(ROWS, COLUMNS)).astype(np.float32)
-    found[:, 3] = random.integers(-2, 3, ROWS)
-    found[:, 4] = random.integers(0, 2, ROWS)
-    found[random.random(found.shape) < missing] = np.nan
-    return found
-
-
-def label_of(rows: Floats, task: str, seed: int) -> Floats:
-    noise = np.random.default_rng(seed).normal(size=len(rows))
-    # What is missing says something too, in different directions.
-    x, gone = np.nan_to_num(rows), np.isnan(rows)
-    score = x[:, 0] + x[:, 1] * x[:, 2] - 2 * gone[:, 1] + 2 * gone[:, 3] + noise
-    found = {
-        "binary": score > 0,
-        "multiclass": np.digitize(score, [-0.7, 0.9]),
-        "regression": 100 + score,
-    }[task]
-    label: Floats = np.asarray(found, np.float32)
-    return label
-
-
-def matrix_of(rows: Floats | Csr, label: Floats, **parts: Any) -> Matrix:
-    origin = Origin()
-    origin.add("train/a.csv", 0)
-    arrays: Any = dict.fromkeys(("weight", "group", "lower", "upper", "margin"))
-    stats = ColumnStats()
-    stats.update(rows)
-    return Matrix(
-        features=rows.copy() if isinstance(rows, np.ndarray) else rows,
-        label=label.copy(),
-        group_names=(),
-        schema=Schema(rows.shape[1], categories=parts.pop("categories", {})),
-        stats=stats,
-        hashes=np.zeros(rows.shape[0], np.uint64),
-        fingerprint="",
-        origin=origin,
-        **{**arrays, **parts},
-    )
-
-
-def asked(task: str, engine: str = "sklearn", **more: str) -> Config:
-    values = {"algorithm": "random_forest", "forest_engine": engine, "n_estimators": str(TREES)}
-    if engine == "xgboost":  # a deep tree of few rows takes it long
-        values["max_depth"] = "4"
-    return parse({**values, **TASKS[task], **more})
-
-
-def fitted(
-    config: Config,
-    *matrices: Matrix,
-    threads: int = 1,
-    stop: Callable[[], bool] = lambda: False,
-    keep: Sequence[str] = ("train",),
-    rounds: list[Any] | None = None,
-    on_disk: bool = False,
-) -> Fitted:
-    names = ("train", "validation", "test")
-    data = Rows(dict(zip(names, matrices, strict=False)), on_disk)
-    seen = [] if rounds is None else rounds
-    place = Compute("singleCPU", "cpu", threads)
-    return random_forest.fit(
-        data, config, place, lambda: None, lambda i, s: seen.append((i, s)), stop, None, keep
-    )
-
-
-def sample(task: str, seed: int = 1, **parts: Any) -> Matrix:
-    rows = features(seed)
-    return matrix_of(rows, label_of(rows, task, seed), **parts)
 
 
 @cache
@@ -508,7 +421,7 @@ def test_scores_are_those_of_what_is_saved(engine: str, task: str, tmp_path: Pat
     found = fitted(config, *sets, keep=tuple(names), rounds=rounds)
     assert set(found.scores) == set(names)
     both = {role: found.scores[role] for role in ("train", "validation")}
-    assert rounds == [(0, both)]
+    assert rounds == [(0, both, False)]
     assert (found.last_round, found.rounds_trained, found.outcome) == (0, TREES, "completed")
     last = metrics[task].split(",")[1]
     assert found.objective_metric == f"validation:{last}"
@@ -721,7 +634,7 @@ def test_an_earlier_model_is_refused() -> None:
             asked("binary"),
             Compute("singleCPU", "cpu", 1),
             lambda: None,
-            lambda index, scores: None,
+            lambda index, scores, restored: None,
             lambda: False,
             b"{}",
         )
@@ -817,7 +730,8 @@ def test_a_tree_written_by_hand() -> None:
         "gain": [4, 0, 2, 0, 0],
     }
     tree = forest_model.Tree(**{name: np.array(each) for name, each in nodes.items()})
-    model = forest_model.booster([tree, tree], 2, 2, 1)
+    grown = bytearray(forest_model.encoded([tree, tree], 2, 1, 2))
+    model = forest_model.in_one_round(grown, 2, 1, 1.0)
     rows = np.array([[0, 0.5], [7, 0.6], [7.1, 9], [np.nan, np.nan], [9, np.nan]], np.float32)
     assert model.inplace_predict(rows).tolist() == [1, 10, 100, 10, 100]
 
