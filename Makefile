@@ -9,7 +9,8 @@ REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 ENGINE = $(shell docker info >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format image test-image docs lock bench bench-reading bench-scale bench-waiting clean
+.PHONY: help setup train test lint format image test-image docs lock bench bench-reading bench-scale bench-spot \
+	bench-waiting clean spot
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -30,6 +31,10 @@ train: setup ## train on a real data set, in the container if Docker answers
 	@$(BIN)/python local_test/sample_tree.py $(TREE)
 	@$(if $(ENGINE),$(MAKE) --no-print-directory image && local_test/train_local.sh $(TREE) $(IMAGE),$(BIN)/treeline train --base-dir $(TREE))
 	@$(BIN)/python local_test/show_result.py $(TREE)
+
+spot: setup image ## kill the sample job at random moments and compare
+	@$(BIN)/python local_test/sample_tree.py $(TREE)
+	@local_test/spot.sh $(TREE) --image $(IMAGE)
 
 test: setup ## run the tests that need no Docker engine
 	@$(BIN)/python -m pytest
@@ -63,6 +68,7 @@ bench: setup image ## measure what the README says about speed (minutes)
 	@$(BIN)/python -m benchmarks.whole_job --image $(IMAGE)
 	@$(BIN)/python -m benchmarks.folds --image $(IMAGE)
 	@$(BIN)/python -m benchmarks.forest
+	@$(BIN)/python -m benchmarks.checkpoints --image $(IMAGE)
 
 bench-reading: setup ## measure reading RecordIO and the bounds of memory (minutes)
 	@$(BIN)/python -m benchmarks.recordio
@@ -70,6 +76,10 @@ bench-reading: setup ## measure reading RecordIO and the bounds of memory (minut
 
 bench-scale: setup image ## train on 63 million rows, also in 4.5 GB (half an hour)
 	@$(BIN)/python -m benchmarks.scale build/flights --image $(IMAGE)
+
+bench-spot: setup image ## kill jobs of all kinds, 56 of them, and compare (half an hour)
+	@$(BIN)/python -m benchmarks.exact_resume
+	@$(BIN)/python -m benchmarks.spot_matrix --image $(IMAGE)
 
 bench-waiting: setup ## measure how waiting threads should wait (minutes)
 	@$(BIN)/python -m benchmarks.wait_policy

@@ -411,11 +411,8 @@ class Validation:
         if left is None:
             return None
         trained = Trained.of(left)
-        rounds = self._config.num_round
-        if self._config.algorithm == "random_forest":
-            rounds = self._config.forest.n_estimators
         fitted = trained.fitted
-        if fitted.outcome != "early_stopped" and fitted.rounds_trained != rounds:
+        if fitted.outcome != "early_stopped" and fitted.rounds_trained != self._config.rounds:
             return None  # the job now asks for another number of rounds
         for index, scores in enumerate(left.scores or [fitted.scores]):
             on_round(index, scores, True)

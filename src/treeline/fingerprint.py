@@ -46,7 +46,7 @@ def facts(
         "categorical features": sorted(schema.categories),
         **config.booster,
     }
-    if config.algorithm == "random_forest":
+    if config.is_forest:
         found |= asdict(config.forest)
     if config.cv is not None:
         found |= {f"cross-validation {name}": value for name, value in asdict(config.cv).items()}

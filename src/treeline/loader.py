@@ -136,7 +136,7 @@ class Loader:
 
     def _trees(self, missing: float | None = None) -> memory.Trees:
         booster, forest = self._config.booster, self._config.forest
-        if self._config.algorithm == "random_forest":
+        if self._config.is_forest:
             return memory.Trees(
                 max_bin=forest.n_bins or 256,
                 missing=missing,
@@ -257,7 +257,7 @@ class Loader:
     @property
     def _by_sklearn(self) -> bool:
         config = self._config
-        return config.algorithm == "random_forest" and config.forest.engine == "sklearn"
+        return config.is_forest and config.forest.engine == "sklearn"
 
     def _forest(self) -> memory.Forest:
         asked = self._config.forest

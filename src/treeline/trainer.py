@@ -139,15 +139,13 @@ class _Work:
             self.versions(),
             earlier,
         )
-        forest = self.config.algorithm == "random_forest"
-        rounds = self.config.forest.n_estimators if forest else self.config.num_round
-        found = self.checkpoints.open(facts, rounds)
+        found = self.checkpoints.open(facts, self.config.rounds)
         if found:
             self.log.resumed(self.checkpoints.described(found), found)
         if self.config.inexact_resume:
             self.console.warning(
-                f"{self.config.inexact_resume}; a resumed model will differ a little from that of "
-                "an uninterrupted run"
+                f"{self.config.inexact_resume}; a job that is interrupted ends with another model "
+                "(docs/spot.md says how much another)"
             )
 
     def versions(self) -> dict[str, str]:
@@ -156,8 +154,7 @@ class _Work:
 
         library()  # before scikit-learn, whose import it would make slow
         used = ["xgboost", "numpy", "pyarrow"]
-        forest = self.config.algorithm == "random_forest"
-        if forest and self.config.forest.engine == "sklearn":
+        if self.config.is_forest and self.config.forest.engine == "sklearn":
             used.append("sklearn")
         found = {name: importlib.import_module(name).__version__ for name in used}
         return {"treeline": treeline.__version__, **found}
@@ -165,7 +162,7 @@ class _Work:
     def say(self, fitted: Fitted, what: str = "the model") -> None:
         """Say how training ended."""
         rounds = f"{_many(fitted.rounds_trained, 'round')} trained, {what} ends with round"
-        if self.config.algorithm == "random_forest":
+        if self.config.is_forest:
             rounds = f"{_many(fitted.rounds_trained, 'tree')} grown, {what} counts as round"
         self.console.line(
             f"{fitted.outcome.replace('_', ' ')}: {rounds} {fitted.last_round}, "
@@ -256,11 +253,10 @@ def _cross_validate(work: _Work) -> None:
         training, last, scores = _training(work, fitted), fitted.last_round, fitted.scores
         work.say(fitted, "the final model, of all rows,")
         if fitted.outcome == "terminated":
-            forest = work.config.algorithm == "random_forest"
-            all_of_it = work.config.forest.n_estimators if forest else found.rounds_chosen
             work.console.warning(
-                f"the final model has {fitted.rounds_trained} of {all_of_it} "
-                f"{'trees' if forest else 'rounds'}; the folds' scores are those of whole models"
+                f"the final model has {fitted.rounds_trained} of {refit.rounds} "
+                f"{'trees' if refit.is_forest else 'rounds'}; the folds' scores are those of "
+                "whole models"
             )
     label = folded.pool.matrix.label
     predictions.write(
@@ -396,7 +392,7 @@ def describe(config: Config, inputs: Inputs, place: Compute) -> str:
         for role, dataset in inputs.datasets.items()
     )
     how = f"up to {_many(config.num_round, 'round')}"
-    if config.algorithm == "random_forest":
+    if config.is_forest:
         trees = _many(config.forest.n_estimators, "tree")
         how = f"random forest of {trees} by {config.forest.engine}"
     if inputs.model:
@@ -448,7 +444,7 @@ def _manifest(
 
 
 def _training(work: _Work, fitted: Fitted) -> dict[str, Any]:
-    rounds = "trees_grown" if work.config.algorithm == "random_forest" else "rounds_trained"
+    rounds = "trees_grown" if work.config.is_forest else "rounds_trained"
     return {
         "outcome": fitted.outcome,
         rounds: fitted.rounds_trained,

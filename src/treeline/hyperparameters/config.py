@@ -146,6 +146,16 @@ class Config:
     notes: tuple[str, ...]  # what was filled in for the user, a line each
     warnings: tuple[str, ...]
 
+    @property
+    def is_forest(self) -> bool:
+        """Whether a random forest is asked for."""
+        return self.algorithm == "random_forest"
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds a whole model has; for a forest its trees."""
+        return self.forest.n_estimators if self.is_forest else self.num_round
+
     def followed(self, scores: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
         """Return the data set and the metric that the tuner, early stopping and a person follow.
 
