@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -284,11 +285,13 @@ def _base(name: str) -> str:
 def written_whole(file: Path, *, synced: bool = False) -> Iterator[IO[bytes]]:
     """Open ``file`` to be written beside its name, which it takes if the block ends well.
 
-    ``synced`` is whether it is on disk before that, and its name after.
+    ``synced`` is whether it is on disk before that, and its name after. Until then it is
+    ``.NAME.XXXXXXXX.sagemaker-ignore`` with random hex digits: of processes that write the same
+    file none takes another's away.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     # A dot file: passed over by the built-in image's serving should a kill leave it behind.
-    temporary = file.with_name(f".{file.name}.sagemaker-ignore")
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.sagemaker-ignore")
     try:
         with temporary.open("wb") as stream:
             yield stream

@@ -16,8 +16,9 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -342,7 +343,9 @@ class Validation:
     ) -> Iterator[tuple[Fold, Trained]]:
         """Train a team of folds side by side, log their rounds in step, and yield the models."""
         failed, binning = threading.Event(), threading.Lock()
-        events: SimpleQueue[Event] = SimpleQueue()
+        # Short, so that no fold is far ahead of what is printed.
+        events: Queue[Event] = Queue(maxsize=2 * len(team))
+        deaf = threading.Event()  # set when nobody reads them any more
         compute = replace(self._compute, threads=max(1, self._compute.threads // len(team)))
 
         def ended() -> bool:
@@ -353,7 +356,7 @@ class Validation:
             data = _FoldData(self._loaded, self._division, fold, binning, ended)
 
             def on_round(index: int, scores: Scores, restored: bool) -> None:
-                events.put(Event(fold.number, index, scores, restored))
+                _tell(events, Event(fold.number, index, scores, restored), deaf)
 
             try:
                 finished = self._restored(stage, on_round)
@@ -363,7 +366,7 @@ class Validation:
                 raise
             finally:
                 data.release()
-                events.put(Event(fold.number))
+                _tell(events, Event(fold.number), deaf)
 
         with ThreadPoolExecutor(len(team), thread_name_prefix="fold") as pool:
             running = [pool.submit(train, fold) for fold in team]
@@ -371,6 +374,7 @@ class Validation:
                 _log_in_step(team, events, log, advance)
             except BaseException:  # nothing waits for folds of which nobody can tell
                 failed.set()
+                deaf.set()
                 raise
         # A fold that was only asked to stop says less than the one that failed.
         errors = [error for each in running if (error := each.exception()) is not None]
@@ -402,25 +406,31 @@ class Validation:
         # Without the model: XGBoost keeps a model's data for as long as it is there.
         bare = replace(fitted, model=None, predictions={})
         trained = Trained(bare, fitted.predictions[HELD_OUT], model)
-        stage.finish(trained.facts(), trained.sections())
+        early = fitted.outcome == "early_stopped"
+        stage.finish(trained.facts(), trained.sections(), early=early)
         return trained
 
     def _restored(self, stage: Stage, on_round: OnRound) -> Trained | None:
         """Return the fold that an earlier start finished, with its rounds told again."""
-        left = stage.finished()
+        left = stage.finished(self._config.rounds)
         if left is None:
             return None
         trained = Trained.of(left)
-        fitted = trained.fitted
-        if fitted.outcome != "early_stopped" and fitted.rounds_trained != self._config.rounds:
-            return None  # the job now asks for another number of rounds
-        for index, scores in enumerate(left.scores or [fitted.scores]):
+        for index, scores in enumerate(left.scores or [trained.fitted.scores]):
             on_round(index, scores, True)
         return trained
 
 
+def _tell(events: Queue[Event], event: Event, deaf: threading.Event) -> None:
+    """Put an event into the queue as soon as there is room, or nowhere if nobody reads it."""
+    while not deaf.is_set():
+        with suppress(Full):
+            events.put(event, timeout=1.0)
+            return
+
+
 def _log_in_step(
-    team: Sequence[Fold], events: SimpleQueue[Event], log: MetricLog, advance: Callable[..., None]
+    team: Sequence[Fold], events: Queue[Event], log: MetricLog, advance: Callable[..., None]
 ) -> None:
     """Log the rounds of folds that run side by side until all of them have ended."""
     steps = _Steps([fold.number for fold in team])

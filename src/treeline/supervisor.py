@@ -36,9 +36,13 @@ _CRASHES = (
 )
 
 
-def supervise(work: Callable[[], int], file: Path, cgroup: Cgroup | None = None) -> int:
+def supervise(
+    work: Callable[[], int], file: Path, cgroup: Cgroup | None = None, *, insists: bool = False
+) -> int:
     """Run ``work`` in a process of its own and return the exit status of the whole job.
 
+    With ``insists`` a second signal ends it at once: while native code is at work, which may take
+    minutes a round, Python runs no handler and takes several signals for one.
     ``file`` is the failure file, where a death by signal is explained. The status is that of
     ``work``, or 128 plus the number of the signal that killed it.
     """
@@ -52,8 +56,11 @@ def supervise(work: Callable[[], int], file: Path, cgroup: Cgroup | None = None)
     child = os.fork()
     if child == 0:
         _become_child(work, parent)
-    status, stopped = _wait(child)
+    status, signals = _wait(child, insists)
+    stopped = signals > 0
     code = os.waitstatus_to_exitcode(status)
+    if insists and signals > 1 and code == -signal.SIGKILL:
+        return 128 + signal.SIGTERM
     for_memory = cgroup.oom_kills() > kills_before
     if code < 0 and not (stopped and -code in _FORWARDED):
         _report(_death(-code, for_memory, cgroup.memory_limit()), file)
@@ -96,18 +103,18 @@ def _die_with(parent: int) -> None:
             os._exit(128 + signal.SIGTERM)
 
 
-def _wait(child: int) -> tuple[int, bool]:
+def _wait(child: int, insists: bool) -> tuple[int, int]:
     """Wait for ``child``, handing on signals and reaping whatever else ends.
 
-    Return its wait status and whether a signal was handed on.
+    Return its wait status and how many signals were handed on.
     """
-    stopped = False
+    signals = 0
 
     def forward(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
+        nonlocal signals
+        signals += 1
         with suppress(ProcessLookupError):  # it has just ended
-            os.kill(child, number)
+            os.kill(child, signal.SIGKILL if insists and signals > 1 else number)
 
     before = {number: signal.signal(number, forward) for number in _FORWARDED}
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
@@ -115,7 +122,7 @@ def _wait(child: int) -> tuple[int, bool]:
         while True:
             ended, status = os.waitpid(-1 if os.getpid() == 1 else child, 0)
             if ended == child:
-                return status, stopped
+                return status, signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -24,7 +24,7 @@ from treeline.supervisor import supervise
 
 def main(root: Path, environ: Mapping[str, str]) -> int:
     """Run the job under ``root`` and return the exit status; see ``errors`` for the values."""
-    return supervise(partial(train, root, environ), Paths(root).failure)
+    return supervise(partial(train, root, environ), Paths(root).failure, insists=True)
 
 
 def train(root: Path, environ: Mapping[str, str]) -> int:

@@ -135,6 +135,7 @@ class _Work:
             self.config,
             self.loader.data,
             self.loader.schema,
+            self.loader.classes,
             self.place.device,
             self.versions(),
             earlier,

@@ -8,6 +8,8 @@ import json
 import os
 import pickle
 import random
+import re
+import secrets
 import stat
 import tarfile
 from pathlib import Path
@@ -153,8 +155,9 @@ def test_a_failing_write_keeps_the_earlier_file(
     assert (tmp_path / MODEL).read_bytes() == b"first"
 
 
-def test_the_disk_is_really_full(tmp_path: Path) -> None:
-    temporary = tmp_path / f".{MODEL}.sagemaker-ignore"
+def test_the_disk_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    temporary = tmp_path / f".{MODEL}.abababab.sagemaker-ignore"
     temporary.symlink_to("/dev/full")
     with pytest.raises(PlatformError, match="No space left on device"):
         artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {})
@@ -181,8 +184,23 @@ def test_every_file_is_on_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
     artifacts.write(tmp_path, {artifacts.MODEL_NAME: b"model"}, {})
-    temporary = f".{Path(name).name}.sagemaker-ignore"
-    assert order.index(f"fsync {temporary}") + 1 == order.index(f"replace {temporary}")
+    [replaced_at] = [
+        i for i, each in enumerate(order) if each.startswith(f"replace .{Path(name).name}.")
+    ]
+    temporary = order[replaced_at].removeprefix("replace ")
+    assert order[replaced_at - 1] == f"fsync {temporary}"
+    assert re.fullmatch(r"\..+\.[0-9a-f]{8}\.sagemaker-ignore", temporary)
+
+
+def test_of_two_that_write_the_same_file_none_takes_the_others_away(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    with artifacts.written_whole(file) as first:
+        first.write(b"first")
+        with artifacts.written_whole(file) as second:
+            second.write(b"second")
+        assert file.read_bytes() == b"second"
+    assert file.read_bytes() == b"first"
+    assert files(tmp_path) == {"a"}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -308,6 +308,26 @@ run(work)
     assert (case.status, case.err, case.failure) == (128 + number, "", "")
 
 
+def test_a_second_signal_ends_work_that_hears_none(tmp_path: Path) -> None:
+    process = start(
+        """
+def work():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # native code, which runs no handler
+    ready()
+    return sleep()
+sys.exit(supervise(work, failure, Cgroup(root), insists=True))
+""",
+        tmp_path,
+    )
+    child = ready(process)
+    process.terminate()
+    time.sleep(0.3)
+    assert alive(child)
+    process.terminate()
+    case = end(process, tmp_path)
+    assert (case.status, case.failure) == (143, "")
+
+
 def test_a_crash_after_a_stop_is_still_reported(tmp_path: Path) -> None:
     code = """
 def work():

@@ -132,26 +132,29 @@ class _Training:
         before = stage.restore(self.config.num_round, binning.cuts_digest(self.matrices["train"]))
         self.booster = self._booster(before)
         best = _Best(self.booster, self.parameters, before)
+        known, left = before.rounds, before.scores
+        del before  # the bytes of the rounds are in the booster now
 
         def sections(first: int, end: int) -> Mapping[str, bytes]:
             return {**self._rounds(first, end), **best.sections()}
 
+        if not known and stop_requested():
+            raise Stopped
         outcome, index = "completed", self.start
         for done in range(1, self.config.num_round + 1):
-            index, restored = self.start + done - 1, done <= before.rounds
-            scores = self._round(index, before.scores[done - 1 : done] if restored else None)
+            index, restored = self.start + done - 1, done <= known
+            scores = self._round(index, left[done - 1 : done] if restored else None)
             ended = scores is not None and self._follow(index, scores, restored, on_round, best)
             if not restored:
                 stage.keep(done, scores, sections)
             if ended:
                 outcome = "early_stopped"
                 break
-            if before.rounds <= done < self.config.num_round and stop_requested():
+            if known <= done < self.config.num_round and stop_requested():
                 outcome = "terminated"
                 break
         stage.flush(sections)
-        if outcome == "terminated" and not self.config.save_model_on_termination:
-            raise Stopped
+        self._check_wanted(outcome)
         stopping = self.stopping
         booster, last = self.booster, index
         if stopping is not None:
@@ -186,6 +189,9 @@ class _Training:
         self.bias_lost = content is not None and bool(parameters.get("lambdarank_unbiased"))
         model = None if content is None else bytearray(content)
         booster: xgb.Booster = library().Booster(parameters, cache, model_file=model)
+        # What an earlier model says of its own training and columns is not true of this one.
+        booster.set_attr(best_iteration=None, best_score=None)
+        booster.feature_names = booster.feature_types = None
         return booster
 
     def _rounds(self, first: int, end: int) -> Mapping[str, bytes]:
@@ -203,6 +209,11 @@ class _Training:
         self.booster.update(self.matrices["train"], 0 if self.bias_lost else index)
         self.bias_lost = False
         return self._score_round(index) if self.scored else None
+
+    def _check_wanted(self, outcome: str) -> None:
+        """Raise ``Stopped`` if nobody wants a model with fewer rounds than it should have."""
+        if outcome == "terminated" and not self.config.save_model_on_termination:
+            raise Stopped
 
     def _follow(
         self, index: int, scores: Scores, restored: bool, on_round: OnRound, best: _Best

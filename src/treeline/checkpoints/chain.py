@@ -81,16 +81,32 @@ def rounds_facts(job: str, name: Name, after: str, bins: str) -> dict[str, Any]:
     return {"job": job, "stage": name.stage, **rounds, "after": after, "bins": bins}
 
 
-def done_facts(job: str, name: Name, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands in the first line of a finished model's file."""
-    return {"job": job, "stage": name.stage, "facts": facts}
+def done_facts(
+    job: str, name: Name, facts: Mapping[str, Any], rounds: int, early: bool
+) -> dict[str, Any]:
+    """Return what stands in the first line of a finished model's file.
+
+    ``early`` is whether the model ended by itself after its ``rounds``, whatever it was allowed.
+    """
+    return {"job": job, "stage": name.stage, "rounds": rounds, "early": early, "facts": facts}
+
+
+def serves(done: Mapping[str, Any], limit: int) -> bool:
+    """Return whether the model with this first line is also that of ``limit`` rounds."""
+    rounds: int = done["rounds"]
+    return rounds == limit or (done["early"] and rounds < limit)
 
 
 def check(job: str, name: Name, part: Part) -> None:
     """Raise ``DamagedError`` if a file is not what its name says."""
     if name.done:
-        facts = part.facts.get("facts")
-        fits = isinstance(facts, dict) and part.facts == done_facts(job, name, facts)
+        facts, rounds, early = (part.facts.get(key) for key in ("facts", "rounds", "early"))
+        fits = (
+            isinstance(facts, dict)
+            and isinstance(rounds, int)
+            and isinstance(early, bool)
+            and part.facts == done_facts(job, name, facts, rounds, early)
+        )
     else:
         after, bins = part.facts.get("after"), part.facts.get("bins")
         fits = isinstance(after, str) and isinstance(bins, str)

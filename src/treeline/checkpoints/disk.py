@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from treeline.artifacts import written_whole
 
 _PLATFORM = ".sagemaker-"  # in the names of the platform's markers and of what it does not upload
+_TEMPORARY = f"{_PLATFORM}ignore"  # ends the name of a file that is being written, a dot begins it
 
 
 class Disk:
@@ -26,6 +29,16 @@ class Disk:
         except FileNotFoundError:
             return []
         return sorted(name for name in found if _PLATFORM not in name)
+
+    def leftovers(self, subfolder: str, seconds: float) -> list[str]:
+        """Return the names of files that were to be written and have been like that for so long."""
+        before = time.time() - seconds
+        found = []
+        for path in (self.folder / subfolder).glob(f".*{_TEMPORARY}"):
+            with suppress(FileNotFoundError):  # by now it has its name
+                if path.lstat().st_mtime < before:
+                    found.append(path.name)
+        return sorted(found)
 
     def read(self, name: str) -> bytes:
         """Return a file's content; ``FileNotFoundError`` also for what is not a file."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PREFIX = "treeline-"  # of a job's folder, in front of its id
 _FOLDER = re.compile(f"{_PREFIX}[0-9a-f]{{16}}")
 _FOLD = re.compile(r"fold-([0-9]+)")
+_ABANDONED = 3600.0  # seconds; a file that takes longer to be written was left behind by a kill
 
 
 class Voice(Protocol):
@@ -63,6 +64,7 @@ class Files:
     def begin(self, facts: Mapping[str, Any]) -> list[Name]:
         """Settle whose files these are; return the names of the checkpoints that are there.
 
+        What a kill has left of files that were being written is removed.
         Raises ``ConfigError`` where only other jobs have some and the rules refuse that.
         """
         self._facts, self.job = facts, jobs.job_id(facts)
@@ -73,6 +75,8 @@ class Files:
             return []
         if not found:
             self._compare()
+        if self.writes:
+            self._remove_leftovers()
         return [name for name in map(chain.parsed, found) if name is not None]
 
     def read(self, name: Name) -> Part | None:
@@ -140,6 +144,13 @@ class Files:
             )
         with self._lock:
             self._say.line(f"{found}, so {then}")
+
+    def _remove_leftovers(self) -> None:
+        """Remove unfinished files that no other start of the job can be writing any more."""
+        with suppress(OSError):
+            for name in self._disk.leftovers(self._inside(""), _ABANDONED):
+                with suppress(OSError):
+                    self._disk.remove(self._inside(name))
 
     def _compare(self) -> None:
         """Look for the job that is most like this one, if there are others."""

@@ -60,14 +60,20 @@ class Stage:
     def flush(self, sections: Sections) -> None:
         """Write what is not written yet."""
 
-    def finished(self) -> Finished | None:
-        """Return what ``finish`` left in an earlier start."""
+    def finished(self, limit: int) -> Finished | None:
+        """Return what ``finish`` left in an earlier start, if it is the model of ``limit`` rounds.
+
+        That is one of which so many rounds were kept, or fewer if it ended early.
+        """
         return None
 
-    def finish(self, facts: Mapping[str, Any], sections: Mapping[str, bytes]) -> None:
+    def finish(
+        self, facts: Mapping[str, Any], sections: Mapping[str, bytes], *, early: bool
+    ) -> None:
         """Keep what is wanted of the model that is done, so that it is not trained again.
 
-        To be called after ``flush``.
+        ``early`` is whether it ended by itself before it had all of its rounds. Without ``keep``
+        it has 0 rounds. To be called after ``flush``.
         """
 
 

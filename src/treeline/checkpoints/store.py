@@ -9,6 +9,9 @@ rounds every file starts at the same round and supersedes the one before; of tho
 stay. A complete block stays until the end, so the bytes written grow with the rounds and not with
 their square. A file is removed only after the one that supersedes it is on disk.
 
+Rounds on other bins, as another machine may have left them, are neither used nor removed; only
+a file of the same name takes their place. So each finds its own again, as far as that goes.
+
 What stands in the folder never ends a job by itself: what is damaged is passed over, and what
 cannot be read or written is said and tried again.
 """
@@ -33,22 +36,24 @@ if TYPE_CHECKING:
     from treeline.hyperparameters.config import CheckpointOptions
     from treeline.metrics.log import Scores
 
-# Checkpoints take at most one part of these of a stage's time, unless rounds are counted.
+# All writes together take at most one part of these of a stage's time, unless rounds are counted.
 _PARTS = 20
 
 
 @dataclass
 class _Found:
-    """The files of a stage: all names, the good ones of rounds, and whether it is finished."""
+    """The files of a stage: all names, the good ones of rounds, and how it was finished, if so."""
 
     names: set[Name] = field(default_factory=set)
     links: list[Link] = field(default_factory=list)
-    done: bool = False
+    done: Mapping[str, Any] | None = None
 
     def usable(self, job: str, limit: int) -> int | None:
-        """Return how many rounds can be gone on from, None if the stage is finished."""
+        """Return how many rounds can be gone on from, None if all that are wanted are there."""
+        if self.done is not None and chain.serves(self.done, limit):
+            return None
         longest = chain.longest(job, self.links, limit)
-        return None if self.done else longest[-1].name.end if longest else 0
+        return longest[-1].name.end if longest else 0
 
 
 class Checkpoints:
@@ -91,8 +96,9 @@ class Checkpoints:
         """Find what earlier starts of the job with these facts left, and check every file.
 
         ``facts`` are JSON values by names for people. Returns for each stage found how many
-        rounds, at most ``rounds``, can be gone on from, or None if it is finished. Raises
-        ``ConfigError`` where only other jobs have left something and the rules say so.
+        rounds, at most ``rounds``, can be gone on from, or None if the model of ``rounds`` rounds
+        is finished. Raises ``ConfigError`` where only other jobs have left something and the
+        rules say so.
         """
         if self._files is None:
             return {}
@@ -101,7 +107,7 @@ class Checkpoints:
             there.names.add(name)
             part = self._files.read(name)
             if part is not None and name.done:
-                there.done = True
+                there.done = part.facts
             elif part is not None:
                 there.links.append(chain.link(name, part))
         job = self._files.job
@@ -142,18 +148,18 @@ class _Stage(Stage):
         self._rules = rules
         self._clock = clock
         self._found = found
-        self._stale: set[Name] = set()  # files of rounds on other bins
+        self._foreign: set[Name] = set()  # files of rounds on other bins
         self._rounds = 0  # that are done
         self._scores: list[Scores] = []  # of each, if they are scored
-        self._ended: float | None = None  # when the last write did, by the clock
-        self._took = 0.0  # and how long it was
+        self._took: float | None = None  # the last write, in seconds
+        self._spent = 0.0  # and all of them
         self._begin("")
 
     def restore(self, limit: int, bins: str = "") -> Restored:
         """Return what is left; ``ConfigError`` if that is on other bins and the rules refuse it."""
         links, parts = self._read([each for each in self._found.links if each.bins == bins], limit)
         foreign = [each for each in self._found.links if each.bins != bins]
-        self._stale = {each.name for each in foreign}
+        self._foreign = {each.name for each in foreign}
         if not links and (longest := chain.longest(self._files.job, foreign, limit)):
             self._files.mismatch(
                 f"{self._files.folder} has {longest[-1].name.end} rounds of {self._name}, but the "
@@ -190,23 +196,25 @@ class _Stage(Stage):
             link = Link(name, self._after, self._bins, digest, scored, len(content))
             self._follow(link, complete=link.complete)
             self._remove_superseded(self._rules.keep)
-        self._ended = self._clock()
-        self._took = self._ended - begun
+        self._took = self._clock() - begun
+        self._spent += self._took
 
-    def finished(self) -> Finished | None:
-        """Return what ``finish`` left in an earlier start."""
+    def finished(self, limit: int) -> Finished | None:
+        """Return what ``finish`` left in an earlier start, if that has the rounds wanted."""
         part = self._files.read(Name(self._name)) if self._found.done else None
-        return Finished(part.facts["facts"], part.sections, part.scores) if part else None
+        if part is None or not chain.serves(part.facts, limit):
+            return None
+        return Finished(part.facts["facts"], part.sections, part.scores)
 
-    def finish(self, facts: Mapping[str, Any], sections: Mapping[str, bytes]) -> None:
+    def finish(
+        self, facts: Mapping[str, Any], sections: Mapping[str, bytes], *, early: bool
+    ) -> None:
         """Keep what is wanted of the model that is done, so that it is not trained again."""
         if not self._files.writes:
             return
         name = Name(self._name)
-        content = encode(
-            chain.done_facts(self._files.job, name, dict(facts)), self._scores, sections
-        )
-        if self._files.write(name, content, self._written):
+        first = chain.done_facts(self._files.job, name, dict(facts), self._rounds, early)
+        if self._files.write(name, encode(first, self._scores, sections), self._written):
             self._files.note(self._name, None)
             self._remove_superseded(0)
 
@@ -226,6 +234,7 @@ class _Stage(Stage):
 
     def _begin(self, bins: str) -> None:
         self._bins = bins
+        self._began = self._clock()
         self._blocks: set[Name] = set()  # the files of complete blocks
         self._first = 0  # where the block begins that is not complete
         self._after = chain.root(self._files.job, self._name, bins)  # what its files follow
@@ -236,7 +245,7 @@ class _Stage(Stage):
         """Note that a file is there and ends the chain."""
         name = self._newest = link.name
         self._written = name.end
-        self._stale.discard(name)
+        self._foreign.discard(name)
         self._found.names.add(name)
         if complete:
             self._blocks.add(name)
@@ -250,18 +259,19 @@ class _Stage(Stage):
         every = self._rules.every
         if every is not None:
             return self._rounds // every > before // every
-        return self._ended is None or self._clock() - self._ended >= (_PARTS - 1) * self._took
+        if self._took is None:
+            return True
+        return (self._spent + self._took) * _PARTS <= self._clock() - self._began
 
     def _remove_superseded(self, keep: int) -> None:
         """Remove the files that are of no more use, but for the ``keep`` newest."""
-        names = {each for each in self._found.names if not each.done} - self._stale
+        names = {each for each in self._found.names if not each.done} - self._foreign
         names -= {*self._blocks, self._newest}
         # Rounds that are still to come are there if an earlier start had more of them.
         past = sorted(
             (each for each in names if each.end <= self._written),
             key=lambda each: (each.end, each.first),
         )
-        for name in [*sorted(self._stale), *past[: max(0, len(past) - keep)]]:
+        for name in past[: max(0, len(past) - keep)]:
             if self._files.remove(name):
                 self._found.names.discard(name)
-                self._stale.discard(name)

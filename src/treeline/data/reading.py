@@ -6,7 +6,8 @@ a further copy. A second look at the rows, block by block, settles codes, counts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -331,7 +332,7 @@ class _Builder:
             schema=self._schema(features, categories, classes),
             stats=stats,
             hashes=hashes,
-            fingerprint=_fingerprint(hashes, parts),
+            fingerprint=_fingerprint(hashes, parts, self._groups.names),
             origin=self._origin,
         )
         matrix.notes = (*notes, *self._remarks(matrix))
@@ -525,11 +526,16 @@ def _move(codes: Floats, places: NDArray[np.int64]) -> None:
     codes[present] = places[codes[present].astype(np.int64)]
 
 
-def _fingerprint(hashes: NDArray[np.uint64], parts: Mapping[str, NDArray[Any]]) -> str:
+def _fingerprint(
+    hashes: NDArray[np.uint64], parts: Mapping[str, NDArray[Any]], groups: Sequence[str]
+) -> str:
     fingerprint = rowhash.Fingerprint()
     fingerprint.update(hashes)
     for part in sorted(parts):
         fingerprint.update_array(part, parts[part])
+    if groups:  # folds are drawn by the names, of which the parts have numbers
+        names = json.dumps([str(name) for name in groups]).encode()
+        fingerprint.update_array("group names", np.frombuffer(names, np.uint8))
     return f"blake2b:{fingerprint.hexdigest()}"
 
 

@@ -70,6 +70,7 @@ def start(
     ear: Ear | None = None,
     facts: Mapping[str, Any] = FACTS,
     *,
+    rounds: int = 10_000,
     every: int | None = 1,
     keep: int = 5,
     mismatch: str = "restart",
@@ -79,7 +80,7 @@ def start(
     """Start a job: its checkpoints, and what it finds."""
     rules = CheckpointOptions(every, keep, mismatch, required)
     checkpoints = Checkpoints(folder, rules, ear or Ear(), **more)
-    return checkpoints, checkpoints.open(facts, 10_000)
+    return checkpoints, checkpoints.open(facts, rounds)
 
 
 def never(first: int, end: int) -> Mapping[str, bytes]:

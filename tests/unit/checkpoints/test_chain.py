@@ -38,7 +38,7 @@ def test_a_name_is_read_as_it_is_written(name: Name, text: str) -> None:
         "model-000000-000000.ckpt",
         "model-0000000-0000001.ckpt",  # seven digits without need
         "model-000000-000001.ckpt.part",
-        ".model-000000-000001.ckpt.sagemaker-ignore",
+        ".model-000000-000001.ckpt.0123abcd.sagemaker-ignore",
         "model-٠٠٠٠٠٠-٠٠٠٠٠١.ckpt",
         "model-000000-" + "9" * 200 + ".ckpt",
         "-done.ckpt",

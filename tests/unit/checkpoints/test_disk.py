@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,20 @@ def test_the_content_is_on_disk_before_the_name_and_then_the_name(
 
     monkeypatch.setattr(os, "fsync", fsync)
     Disk(tmp_path).write("a", b"content")
-    assert seen == [(False, [".a.sagemaker-ignore"]), (True, ["a"])]
+    [(is_folder, [temporary]), after] = seen
+    assert not is_folder
+    assert re.fullmatch(r"\.a\.[0-9a-f]{8}\.sagemaker-ignore", temporary)
+    assert after == (True, ["a"])
+
+
+def test_leftovers_are_files_that_were_being_written_long_ago(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    assert disk.leftovers("job", 60) == []
+    for name in (".b.1.sagemaker-ignore", ".a.sagemaker-ignore", "c.sagemaker-ignore", ".d", "e"):
+        disk.write(f"job/{name}", b"")
+        os.utime(tmp_path / "job" / name, (0, time.time() - 70))
+    assert disk.leftovers("job", 80) == disk.leftovers("", 60) == []
+    assert disk.leftovers("job", 60) == [".a.sagemaker-ignore", ".b.1.sagemaker-ignore"]
 
 
 def test_a_folder_that_cannot_be_synced_is_no_failure(

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tests.unit.checkpoints.fakes import FACTS, Ear, Toy, files, grown, never, s
 
 from treeline.checkpoints import chain
 from treeline.checkpoints.disk import Disk
-from treeline.checkpoints.part import hash_of
+from treeline.checkpoints.part import decode, encode, hash_of
 from treeline.checkpoints.stage import NOWHERE
 from treeline.checkpoints.store import Checkpoints
 from treeline.errors import ConfigError, PlatformError
@@ -61,7 +63,7 @@ def test_the_first_start_finds_and_leaves_nothing(tmp_path: Path) -> None:
     assert checkpoints.active
     assert found == {}
     assert checkpoints.stage("model").restore(10).rounds == 0
-    assert checkpoints.stage("model").finished() is None
+    assert checkpoints.stage("model").finished(10) is None
     assert checkpoints.kept() is None
     assert not folder.exists()
     assert (ear.lines, ear.warnings) == ([], [])
@@ -180,6 +182,7 @@ def test_checkpoints_take_a_twentieth_of_the_time(tmp_path: Path) -> None:
     disk = Slow(tmp_path)
     checkpoints, _ = start(tmp_path, every=None, keep=1000, disk=disk, clock=lambda: now[0])
     stage = checkpoints.stage("model")
+    now[0] += 1000.0  # before it begins
     stage.restore(1000)
     toy = Toy()
     for done in range(1, 401):
@@ -187,10 +190,36 @@ def test_checkpoints_take_a_twentieth_of_the_time(tmp_path: Path) -> None:
         toy.grow()
         stage.keep(done, toy.scores(), toy.sections)
     written = [int(name[-11:-5]) for name in files(tmp_path)]
-    assert written == list(range(1, 401, 38))  # 2 seconds, then at least 38 without
-    assert len(written) * 2.0 <= 0.05 * (now[0] - 100.0) + 2.0
+    # Number n ends a time of which 2 n seconds are a twentieth: 40 n - 2 (n - 1) are rounds.
+    assert written == [1, *range(78, 401, 38)]
+    assert len(written) * 2.0 <= 0.05 * (now[0] - 1100.0)
     stage.flush(toy.sections)
     assert start(tmp_path)[1] == {"model": 400}
+
+
+@pytest.mark.parametrize("cost", [0.004, 0.01, 0.03])
+def test_checkpoints_that_grow_take_a_twentieth_of_the_time_too(
+    tmp_path: Path, cost: float
+) -> None:
+    """A write takes so many seconds for each of its rounds, and a round takes one."""
+    now, writes = [0.0], [0.0]
+
+    class Slow(Disk):
+        def write(self, name: str, content: bytes) -> None:
+            if (found := chain.parsed(name.split("/")[1])) is not None:
+                writes.append(cost * (found.end - found.first))
+                now[0] += writes[-1]
+
+    checkpoints, _ = start(tmp_path, every=None, disk=Slow(tmp_path), clock=lambda: now[0])
+    stage = checkpoints.stage("model")
+    stage.restore(5000)
+    for done in range(1, 3001):
+        now[0] += 1.0
+        stage.keep(done, None, lambda first, end: {"model": bytes(end - first)})
+        # The last write may take longer than the one before, by which it was allowed.
+        longer = max(0.0, writes[-1] - writes[-2])
+        assert sum(writes) - longer <= 0.05 * now[0]
+    assert 0.045 * now[0] <= sum(writes) <= 0.0505 * now[0]
 
 
 def test_a_disk_that_takes_no_time_is_written_to_after_every_round(tmp_path: Path) -> None:
@@ -280,37 +309,116 @@ def test_what_is_kept_of_a_finished_model(tmp_path: Path) -> None:
     checkpoints, found = start(tmp_path)
     assert found == {"fold-000": 6}
     stage = checkpoints.stage("fold-000")
-    assert stage.finished() is None
+    assert stage.finished(10) is None
     toy = train(stage, 10)
-    stage.finish({"best": 7, "value": 0.1 + 0.2}, {"predictions": b"\x00", "model": b""})
+    sections = {"predictions": b"\x00", "model": b""}
+    stage.finish({"best": 7, "value": 0.1 + 0.2}, sections, early=False)
     assert files(tmp_path) == [
         "fold-000-000000-000004.ckpt",
         "fold-000-000004-000008.ckpt",
         "fold-000-000008-000010.ckpt",
         "fold-000-done.ckpt",
     ]
-    checkpoints, found = start(tmp_path)
+    checkpoints, found = start(tmp_path, rounds=10)
     assert found == {"fold-000": None}
-    left = checkpoints.stage("fold-000").finished()
+    left = checkpoints.stage("fold-000").finished(10)
     assert left is not None
     assert left.facts == {"best": 7, "value": 0.1 + 0.2}
     assert left.sections == {"predictions": b"\x00", "model": b""}
     assert len(left.scores) == 10
     assert repr(left.scores[-1]) == repr(toy.scores())
     # More rounds are asked for: it goes on.
-    assert train(checkpoints.stage("fold-000"), 14).rounds == grown(14).rounds
+    checkpoints, found = start(tmp_path, rounds=14)
+    assert found == {"fold-000": 10}
+    stage = checkpoints.stage("fold-000")
+    assert stage.finished(14) is None
+    assert train(stage, 14).rounds == grown(14).rounds
+    stage.finish({"best": 11}, {}, early=False)
+    checkpoints, found = start(tmp_path, rounds=14)
+    assert found == {"fold-000": None}
+    assert checkpoints.stage("fold-000").finished(14).facts == {"best": 11}  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(("limit", "left"), [(3, 0), (9, 8), (10, 10), (11, 10), (9_999, 10)])
+def test_a_finished_model_is_used_for_its_rounds_and_for_more_if_it_ended_early(
+    tmp_path: Path, early: bool, limit: int, left: int
+) -> None:
+    for rounds in (6, 10):  # those before are of an earlier start
+        stage = start(tmp_path)[0].stage("model")
+        train(stage, rounds)
+    stage.finish({}, {}, early=early)
+    checkpoints, found = start(tmp_path, rounds=limit)
+    stage = checkpoints.stage("model")
+    if limit == 10 or (early and limit > 10):
+        assert found == {"model": None}
+        assert "model is done" in str(checkpoints.kept())
+        assert stage.finished(limit) is not None
+    else:
+        assert found == ({"model": left} if left else {})
+        assert stage.finished(limit) is None
+        assert stage.restore(limit).rounds == left
+
+
+def test_a_model_without_rounds_is_finished_where_none_are_wanted_or_it_ended_early(
+    tmp_path: Path,
+) -> None:
+    for early in (False, True):
+        stage = start(tmp_path)[0].stage("model")
+        assert stage.restore(5).rounds == 0
+        stage.finish({"early": early}, {"model": b"x"}, early=early)
+        for limit in (0, 5):
+            checkpoints, found = start(tmp_path, rounds=limit)
+            wanted = early or limit == 0
+            assert found == ({"model": None} if wanted else {})
+            assert (checkpoints.stage("model").finished(limit) is not None) == wanted
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rounds": "3"},
+        {"rounds": None},
+        {"early": 0},
+        {"early": None},
+        {"facts": []},
+        {"more": 1},
+        {"stage": "other"},
+    ],
+    ids=str,
+)
+def test_a_finished_model_says_how_it_ended(tmp_path: Path, change: Mapping[str, Any]) -> None:
+    stage = start(tmp_path)[0].stage("model")
+    train(stage, 3)
+    stage.finish({}, {}, early=False)
+    done = job_folder(tmp_path) / "model-done.ckpt"
+    facts = decode(done.read_bytes()).facts
+    assert facts == {
+        "job": job_folder(tmp_path).name.removeprefix("treeline-"),
+        "stage": "model",
+        "rounds": 3,
+        "early": False,
+        "facts": {},
+    }
+    done.write_bytes(encode({**facts, **change}, [], {}))
+    ear = Ear()
+    assert start(tmp_path, ear, rounds=3)[1] == {"model": 3}
+    assert [each.split("is passed over: ")[1] for each in ear.warnings] == [
+        "it is not what its name says"
+    ]
 
 
 def test_a_damaged_finished_model_is_trained_on_from_its_rounds(tmp_path: Path) -> None:
     stage = start(tmp_path)[0].stage("fold-000")
     train(stage, 6)
-    stage.finish({}, {"predictions": b"\x00"})
+    stage.finish({}, {"predictions": b"\x00"}, early=False)
     done = job_folder(tmp_path) / "fold-000-done.ckpt"
     done.write_bytes(done.read_bytes()[:-1])
     ear = Ear()
     checkpoints, found = start(tmp_path, ear)
     assert found == {"fold-000": 6}
-    assert checkpoints.stage("fold-000").finished() is None
+    assert checkpoints.stage("fold-000").finished(10) is None
     assert len(ear.warnings) == 1
     assert "fold-000-done.ckpt is passed over: it was not written whole" in ear.warnings[0]
 
@@ -331,9 +439,10 @@ def test_models_that_are_trained_side_by_side(tmp_path: Path) -> None:
 
 def test_one_model_is_not_mistaken_for_another(tmp_path: Path) -> None:
     checkpoints, _ = start(tmp_path)
-    for stage in ("fold-000", "fold-001"):
-        train(checkpoints.stage(stage), 3)
-        checkpoints.stage(stage).finish({}, {})
+    train(checkpoints.stage("fold-001"), 3)
+    stage = checkpoints.stage("fold-000")
+    train(stage, 3)
+    stage.finish({}, {}, early=False)
     folder = job_folder(tmp_path)
     for kind in ("000000-000003", "done"):
         shutil.copy(folder / f"fold-000-{kind}.ckpt", folder / f"fold-001-{kind}.ckpt")
@@ -341,7 +450,7 @@ def test_one_model_is_not_mistaken_for_another(tmp_path: Path) -> None:
     shutil.copy(folder / "fold-000-000000-000003.ckpt", folder / "fold-002-done.ckpt")
     shutil.copy(folder / "fold-000-000000-000003.ckpt", folder / "fold-000-000000-000004.ckpt")
     ear = Ear()
-    assert start(tmp_path, ear)[1] == {"fold-000": None, "fold-001": 2}
+    assert start(tmp_path, ear, rounds=3)[1] == {"fold-000": None, "fold-001": 2}
     assert len(ear.warnings) == 5
     assert all(each.endswith("it is not what its name says") for each in ear.warnings)
 
@@ -353,11 +462,11 @@ def test_jobs_in_one_folder_leave_each_other_alone(tmp_path: Path) -> None:
     for done in range(1, 10):
         for stage, toy in zip(stages, toys, strict=True):
             stage.keep(done, None, toy.sections)
-    stages[0].finish({}, {})
+    stages[0].finish({}, {}, early=False)
     assert len(list(tmp_path.glob("treeline-*"))) == 2
     ear = Ear()
     for each, toy, expected in zip(facts, toys, (None, 9), strict=True):
-        checkpoints, found = start(tmp_path, ear, facts=each)
+        checkpoints, found = start(tmp_path, ear, facts=each, rounds=9)
         assert found == {"model": expected}
         assert Toy(checkpoints.stage("model").restore(9), toy.size).rounds == toy.rounds
     assert (ear.lines, ear.warnings) == ([], [])
@@ -492,25 +601,49 @@ def test_rounds_on_other_bins_are_trained_anew(tmp_path: Path) -> None:
         f"{job_folder(tmp_path)} has 9 rounds of model, but the rows were binned another way "
         "(memory or compute path differ), so rounds are trained anew"
     ]
-    assert len(files(tmp_path)) == 6  # nothing is removed before there is something else
     toy = grown(2)
     stage.keep(1, None, toy.sections)
     stage.keep(2, None, toy.sections)
-    assert files(tmp_path) == ["model-000000-000001.ckpt", "model-000000-000002.ckpt"]
-    ear = Ear()
-    checkpoints, found = start(tmp_path, ear, mismatch="fail")
-    assert found == {"model": 2}
-    assert checkpoints.stage("model").restore(20, "on disk").rounds == 2
-    assert ear.lines == []
+    assert [int(name[-11:-5]) for name in files(tmp_path)] == [1, 2, 4, 5, 6, 7, 8, 9]
+    # Each finds its own.
+    for bins, rounds in (("on disk", 2), ("in memory", 9)):
+        ear = Ear()
+        checkpoints, found = start(tmp_path, ear, mismatch="fail")
+        assert found == {"model": 9}
+        assert checkpoints.stage("model").restore(20, bins).rounds == rounds
+        assert ear.lines == []
 
 
 def test_rounds_on_other_bins_are_replaced_under_the_same_names(tmp_path: Path) -> None:
-    train(start(tmp_path)[0].stage("model"), 3, bins="in memory")
-    train(start(tmp_path)[0].stage("model"), 1, bins="on disk")
-    assert files(tmp_path) == ["model-000000-000001.ckpt"]
-    checkpoints, found = start(tmp_path)
-    assert found == {"model": 1}
-    assert checkpoints.stage("model").restore(9, "on disk").rounds == 1
+    train(start(tmp_path)[0].stage("model"), 9, bins="in memory")
+    train(start(tmp_path)[0].stage("model"), 8, bins="on disk")
+    for bins, rounds in (("on disk", 8), ("in memory", 9)):
+        assert start(tmp_path)[0].stage("model").restore(20, bins).rounds == rounds
+    train(start(tmp_path)[0].stage("model"), 10, bins="on disk")
+    assert [int(name[-11:-5]) for name in files(tmp_path)] == [5, 6, 7, 8, 9, 10]
+    for bins, rounds in (("on disk", 10), ("in memory", 0)):
+        assert start(tmp_path)[0].stage("model").restore(20, bins).rounds == rounds
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_two_machines_by_turns_go_on_with_their_own_rounds(tmp_path: Path) -> None:
+    """Of one every file has its own name; both have several blocks, and superseded files."""
+    for rounds in (7, 13, 14, 23):
+        for bins, every in (("in memory", 1), ("on disk", 5)):
+            checkpoints, _ = start(tmp_path, every=every, keep=1)
+            stage = checkpoints.stage("model")
+            before = stage.finished(rounds), len(Toy(stage.restore(30, bins)).rounds)
+            left = {7: 0, 13: 7, 14: 13, 23: 14}[rounds] // every * every
+            assert before == (None, left)
+            toy = grown(left)
+            for done in range(left + 1, rounds + 1):
+                toy.grow()
+                stage.keep(done, toy.scores(), toy.sections)
+            assert toy.rounds == grown(rounds).rounds
+    stage.finish({}, {}, early=False)
+    for bins, rounds in (("in memory", 23), ("on disk", 20)):
+        restored = start(tmp_path)[0].stage("model").restore(30, bins)
+        assert Toy(restored).rounds == grown(rounds).rounds
 
 
 # Damage.
@@ -574,7 +707,7 @@ def test_garbage_in_the_folder_ends_nothing(tmp_path: Path) -> None:
     assert len(ear.warnings) == 6
     stage = checkpoints.stage("model")
     assert train(stage, 12).rounds == grown(12).rounds
-    stage.finish({}, {})
+    stage.finish({}, {}, early=False)
     assert json.loads((folder / "job.json").read_bytes())["facts"] == FACTS
     assert start(tmp_path)[1] == {"model": 12}
     said = [each.split(str(tmp_path))[0] for each in ear.warnings[6:]]
@@ -619,6 +752,58 @@ def test_a_file_that_another_attempt_replaces_while_the_job_runs_is_not_used(
     assert Toy(restored).rounds == grown(3).rounds
 
 
+# What a kill leaves of files that were being written.
+
+
+def abandoned(file: Path, seconds: float) -> Path:
+    """Leave a file as if it had been written so long ago."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"half")
+    then = time.time() - seconds
+    os.utime(file, (then, then))
+    return file
+
+
+def test_unfinished_files_are_removed_after_an_hour(tmp_path: Path) -> None:
+    train(start(tmp_path)[0].stage("model"), 2)
+    folder, other = job_folder(tmp_path), tmp_path / "treeline-0123456789abcdef"
+    name = ".model-000000-000003.ckpt.0123abcd.sagemaker-ignore"
+    old = abandoned(folder / name, 3700)
+    explained = abandoned(folder / ".job.json.01234567.sagemaker-ignore", 1e6)
+    stay = [
+        abandoned(folder / name.replace("d.s", "e.s"), 3500),
+        abandoned(other / name, 3700),  # of another job
+        abandoned(tmp_path / name, 3700),
+        abandoned(folder / "notes.sagemaker-ignore", 3700),
+        abandoned(folder / ".notes", 3700),
+        abandoned(folder / "model-000000-000001.ckpt.sagemaker-uploaded", 3700),
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    ear = Ear()
+    assert start(tmp_path, ear, writes=False)[1] == {"model": 2}
+    assert sorted(tmp_path.rglob("*")) == before
+    assert start(tmp_path, ear)[1] == {"model": 2}
+    assert sorted(tmp_path.rglob("*")) == [each for each in before if each not in (old, explained)]
+    assert all(file.exists() for file in stay)
+    assert ear.warnings == []
+
+
+@pytest.mark.parametrize("method", ["leftovers", "remove"])
+def test_unfinished_files_that_cannot_be_removed_end_nothing(tmp_path: Path, method: str) -> None:
+    train(start(tmp_path)[0].stage("model"), 2)
+    folder = job_folder(tmp_path)
+    old = abandoned(folder / ".a.0123abcd.sagemaker-ignore", 3700)
+    (folder / ".b.0123abcd.sagemaker-ignore").mkdir()
+    os.utime(folder / ".b.0123abcd.sagemaker-ignore", (0, 0))
+    ear, disk = Ear(), Failing(tmp_path, method)
+    assert start(tmp_path, ear, required=True, disk=disk)[1] == {"model": 2}
+    assert old.exists()
+    abandoned(folder / ".c.0123abcd.sagemaker-ignore", 3700)
+    assert start(tmp_path, ear, required=True)[1] == {"model": 2}
+    assert [path.name for path in folder.glob(".*")] == [".b.0123abcd.sagemaker-ignore"]
+    assert (ear.lines, ear.warnings) == ([], [])
+
+
 # A disk that fails.
 
 
@@ -645,6 +830,10 @@ class Failing(Disk):
     def write(self, name: str, content: bytes) -> None:
         self._fail("write")
         super().write(name, content)
+
+    def leftovers(self, subfolder: str, seconds: float) -> list[str]:
+        self._fail("leftovers")
+        return super().leftovers(subfolder, seconds)
 
     def remove(self, name: str) -> bool:
         self._fail("remove")
@@ -681,7 +870,7 @@ def test_a_disk_that_never_could_be_written(tmp_path: Path) -> None:
         stage = checkpoints.stage(name)
         train(stage, 5)
         stage.flush(grown(5).sections)
-        stage.finish({}, {})
+        stage.finish({}, {}, early=False)
     assert len(ear.warnings) == 1
     assert ear.warnings[0].endswith("an interruption would lose the rounds of fold-000")
     assert checkpoints.kept() is None
@@ -726,7 +915,7 @@ def test_a_file_that_cannot_be_read_again(tmp_path: Path) -> None:
     disk.error = errno.EIO
     stage = checkpoints.stage("model")
     assert stage.restore(100).rounds == 0
-    assert stage.finished() is None
+    assert stage.finished(10) is None
     assert len(ear.warnings) == 1
 
 
@@ -773,7 +962,7 @@ def test_a_host_that_only_reads(tmp_path: Path) -> None:
         toy.grow()
         stage.keep(done, toy.scores(), never)
     stage.flush(never)
-    stage.finish({}, {})
+    stage.finish({}, {}, early=False)
     assert toy.rounds == grown(9).rounds
     assert checkpoints.kept() is None
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -808,14 +997,15 @@ def test_where_a_job_goes_on_from_is_said(
 def test_what_is_kept_is_said(tmp_path: Path) -> None:
     checkpoints, _ = start(tmp_path)
     assert checkpoints.kept() is None
-    train(checkpoints.stage("fold-001"), 7)
-    checkpoints.stage("fold-001").finish({}, {})
+    stage = checkpoints.stage("fold-001")
+    train(stage, 7)
+    stage.finish({}, {}, early=False)
     train(checkpoints.stage("fold-000"), 6)
     assert checkpoints.kept() == (
         f"kept in {job_folder(tmp_path)}: fold 1 is done, fold 0 has 6 rounds; the same job "
         "started again goes on from there"
     )
-    again, found = start(tmp_path)
+    again, found = start(tmp_path, rounds=7)
     assert again.kept() == checkpoints.kept()
     assert found == {"fold-000": 6, "fold-001": None}
 
