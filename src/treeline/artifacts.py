@@ -289,20 +289,29 @@ def written_whole(file: Path, *, synced: bool = False) -> Iterator[IO[bytes]]:
     ``.NAME.XXXXXXXX.sagemaker-ignore`` with random hex digits: of processes that write the same
     file none takes another's away.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     # A dot file: passed over by the built-in image's serving should a kill leave it behind.
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.sagemaker-ignore")
     try:
-        with temporary.open("wb") as stream:
+        with _opened(temporary) as stream:
             yield stream
             if synced:
                 stream.flush()
                 os.fsync(stream.fileno())
         temporary.replace(file)
-        if synced:
-            _sync_names(file.parent)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    if synced:
+        _sync_names(file.parent)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    """Open a new file, in a folder that is made where there is none."""
+    try:
+        return file.open("wb")
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("wb")
 
 
 def _sync_names(folder: Path) -> None:

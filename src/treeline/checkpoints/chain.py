@@ -16,7 +16,7 @@ from typing import Any
 from treeline.checkpoints.part import DamagedError, Part, hash_of
 
 # A block of rounds that has grown to one of these is complete, and the next one begins.
-BLOCK_ROUNDS = 32
+BLOCK_ROUNDS = 16
 BLOCK_BYTES = 1 << 20
 
 _NAME = re.compile(

@@ -101,11 +101,11 @@ def test_all_of_its_rounds_are_within_the_limit() -> None:
 
 def test_a_block_is_complete_by_rounds_or_bytes() -> None:
     name, rounds, size = Name("model", 40, 41), chain.BLOCK_ROUNDS, chain.BLOCK_BYTES
-    assert (rounds, size) == (32, 1 << 20)
+    assert (rounds, size) == (16, 1 << 20)
     assert not Link(name, "", "", "", True, size - 1).complete
     assert Link(name, "", "", "", True, size).complete
-    assert not Link(Name("model", 40, 71), "", "", "", True, 0).complete
-    assert Link(Name("model", 40, 72), "", "", "", True, 0).complete
+    assert not Link(Name("model", 40, 55), "", "", "", True, 0).complete
+    assert Link(Name("model", 40, 56), "", "", "", True, 0).complete
 
 
 def test_stages_jobs_and_bins_begin_differently() -> None:

@@ -25,6 +25,12 @@ from treeline.errors import ConfigError, PlatformError
 from treeline.hyperparameters.config import CheckpointOptions
 
 
+@pytest.fixture(autouse=True)
+def _blocks_of_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers in these tests do not depend on what a block is made of today."""
+    monkeypatch.setattr(chain, "BLOCK_ROUNDS", 32)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "BLOCK_ROUNDS", 4)
