@@ -16,9 +16,10 @@ import os
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.jobs import HYPERPARAMETERS, Cost, make_tree_apart, measure, median, run_inside
 
 WAYS = {"none": None, "after every round": "1", "as often as time allows": "auto"}
 
@@ -36,18 +37,11 @@ def main() -> None:
         for rounds in map(int, options.rounds.split(",")):
             _measure(options.inside, options.rows, rounds, options.runs)
         return
-    here = Path(__file__).resolve().parent
-    command = ["docker", "run", "--rm", "--pull", "never", "--network", "none"]
-    command += ["--volume", f"{here}:/opt/benchmarks:ro", "--env", "PYTHONPATH=/opt", options.image]
-    command += ["python", "-m", "benchmarks.checkpoints", "--inside", "/var/tmp/jobs"]
-    for name in ("rows", "rounds", "runs"):
-        command += [f"--{name}", str(getattr(options, name))]
-    sys.exit(subprocess.run(command, check=False).returncode)
+    asked = {name: getattr(options, name) for name in ("rows", "rounds", "runs")}
+    sys.exit(run_inside(options.image, "benchmarks.checkpoints", asked))
 
 
 def _measure(folder: Path, rows: int, rounds: int, runs: int) -> None:
-    from benchmarks.jobs import HYPERPARAMETERS, Cost, make_tree_apart, measure, median
-
     tree = make_tree_apart(folder / str(rows), rows, 13)
     config, kept = tree / "input" / "config", tree / "checkpoints"
     environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(tree)}

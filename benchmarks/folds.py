@@ -12,9 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.jobs import (
+    HYPERPARAMETERS,
+    Cost,
+    data_file,
+    make_tree_apart,
+    measure,
+    median,
+    run_inside,
+)
 
 OURS = {
     "treeline": {"refit": "false", "keep_fold_models": "true"},
@@ -36,18 +45,11 @@ def main() -> None:
         for folds in map(int, options.folds.split(",")):
             _measure(options.inside, options.rows, options.runs, folds)
         return
-    here = Path(__file__).resolve().parent
-    command = ["docker", "run", "--rm", "--pull", "never", "--network", "none"]
-    command += ["--volume", f"{here}:/opt/benchmarks:ro", "--env", "PYTHONPATH=/opt", options.image]
-    command += ["python", "-m", "benchmarks.folds", "--inside", "/var/tmp/jobs"]
-    for name in ("rows", "runs", "folds"):
-        command += [f"--{name}", str(getattr(options, name))]
-    sys.exit(subprocess.run(command, check=False).returncode)
+    asked = {name: getattr(options, name) for name in ("rows", "runs", "folds")}
+    sys.exit(run_inside(options.image, "benchmarks.folds", asked))
 
 
 def _measure(folder: Path, rows: int, runs: int, folds: int) -> None:
-    from benchmarks.jobs import HYPERPARAMETERS, Cost, data_file, make_tree_apart, measure, median
-
     tree = make_tree_apart(folder / str(rows), rows, 13)
     (tree / "by_hand").mkdir(exist_ok=True)
     ours = {**os.environ, "SAGEMAKER_BASE_DIR": str(tree)}

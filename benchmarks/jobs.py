@@ -74,6 +74,20 @@ def _write(file: Path, columns: Mapping[str, NDArray[Any]]) -> None:
         parquet.write_table(pa.table(narrow), file)
 
 
+def run_inside(image: str, module: str, options: Mapping[str, object]) -> int:
+    """Run a benchmark of this folder inside the image; return its exit status.
+
+    It gets ``options`` that are not None, and ``--inside`` with a folder for its jobs.
+    """
+    here = Path(__file__).resolve().parent
+    command = ["docker", "run", "--rm", "--pull", "never", "--network", "none"]
+    command += ["--volume", f"{here}:/opt/benchmarks:ro", "--env", "PYTHONPATH=/opt", image]
+    command += ["python", "-m", module, "--inside", "/var/tmp/jobs"]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)] if value is not None else []
+    return subprocess.run(command, check=False).returncode
+
+
 def measure(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Cost:
     """Run ``command`` to its end and return its cost, that of its children included."""
     started = time.monotonic()

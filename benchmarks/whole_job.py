@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+
+from benchmarks.jobs import Cost, data_file, make_tree_apart, measure, median, run_inside
 
 # Name: rows, columns, kind of file, interleaved runs, how many of the scripts below.
 SIZES = {
@@ -42,18 +43,11 @@ def main() -> None:
     if options.inside:
         _measure(options.inside, options.runs, options.only)
         return
-    here = Path(__file__).resolve().parent
-    command = ["docker", "run", "--rm", "--pull", "never", "--network", "none"]
-    command += ["--volume", f"{here}:/opt/benchmarks:ro", "--env", "PYTHONPATH=/opt", options.image]
-    command += ["python", "-m", "benchmarks.whole_job", "--inside", "/var/tmp/jobs"]
-    command += ["--runs", str(options.runs)] if options.runs else []
-    command += ["--only", options.only] if options.only else []
-    sys.exit(subprocess.run(command, check=False).returncode)
+    asked = {name: getattr(options, name) for name in ("runs", "only")}
+    sys.exit(run_inside(options.image, "benchmarks.whole_job", asked))
 
 
 def _measure(folder: Path, runs: int | None, only: str | None) -> None:
-    from benchmarks.jobs import Cost, data_file, make_tree_apart, measure, median
-
     for name, (rows, columns, kind, usual, scripts) in SIZES.items():
         if only and only not in name:
             continue
