@@ -329,7 +329,7 @@ def test_damaged_files_are_named_and_passed_over(job: Job) -> None:
     assert resumed.said == f"model {end_of(intact)} rounds"
     assert_passed_over(resumed, newest, second)
     # Nothing can be gone on from without the first block.
-    block = next(file for file in job.files() if file.name == "model-000000-000032.ckpt")
+    [block] = [file for file in job.files() if file.name.startswith("model-000000-")]
     flip(block)
     anew = job.start()
     assert anew.said == ""
