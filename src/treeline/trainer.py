@@ -113,12 +113,17 @@ class _Work:
                 report,
                 on_round,
                 lambda: self.stop.requested,
-                None if self.earlier is None else self.earlier.model,
+                self.model_before,
                 stage=self.checkpoints.stage(stage),
             )
             return fitted
         finally:
             self.console.finish()
+
+    @property
+    def model_before(self) -> bytes | None:
+        """The earlier job's model to go on from, if there is one."""
+        return None if self.earlier is None else self.earlier.model
 
     def note(self) -> None:
         """Say how the data will be learned; all of it is read."""
@@ -128,7 +133,6 @@ class _Work:
 
     def open_checkpoints(self) -> None:
         """Look for what an earlier start left, and say so; all of the data is read."""
-        earlier = None if self.earlier is None else self.earlier.model
         if not self.checkpoints.active or self.loader.schema is None:
             return
         facts = fingerprint.facts(
@@ -138,7 +142,7 @@ class _Work:
             self.loader.classes,
             self.place.device,
             self.versions(),
-            earlier,
+            self.model_before,
         )
         found = self.checkpoints.open(facts, self.config.rounds)
         if found:

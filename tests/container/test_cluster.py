@@ -15,7 +15,6 @@ import pytest
 from local_test import cluster
 
 from tests.conftest import Tree
-from tests.container import engine
 from tests.container.engine import IMAGE, LABEL, docker
 from tests.contract.jobs import binary_rows
 
@@ -77,12 +76,6 @@ result = {
 if task == "fail" and current == hosts[1]:
     raise ValueError("a mistake on one host")
 """
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _engine() -> Iterator[None]:
-    with engine.answering():
-        yield
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ import xgboost as xgb
 from pyarrow import csv, feather, parquet
 
 from tests.conftest import Tree
-from tests.container import engine
 from tests.container.engine import Ended, Running, run
 from tests.contract.jobs import Rows, binary_rows, run_job
 from tests.contract.test_same_as_xgboost import cmapss, plain
@@ -33,12 +32,6 @@ pytestmark = pytest.mark.container
 
 ALONE = ("--network", "none")
 TMPFS = ("--tmpfs", "/tmp")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _engine() -> Iterator[None]:
-    with engine.answering():
-        yield
 
 
 def fill(tree: Tree, channel: str, files: dict[str, bytes]) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Tree
-from tests.container import engine
 from tests.container.engine import IMAGE, LABEL, Running, docker, run
 from tests.contract.jobs import binary_rows, run_job
 from tests.contract.test_same_as_xgboost import CMAPSS, cmapss, plain
@@ -19,12 +17,6 @@ from treeline.algorithms import xgboost as algorithm
 pytestmark = pytest.mark.container
 
 SIZE_LIMIT = 600 * 10**6
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _engine() -> Iterator[None]:
-    with engine.answering():
-        yield
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from pyarrow import parquet
 from sklearn.metrics import roc_auc_score
 
 from tests.conftest import Tree
-from tests.container import engine
 from tests.container.engine import IMAGE, LABEL, Running, docker, run
 from tests.container.test_data import (
     ALONE,
@@ -47,12 +45,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "sklearn": {**FOREST, "forest_engine": "sklearn", "n_estimators": 5, "max_depth": 6},
     "xgboost": {**FOREST, "forest_engine": "xgboost", "n_estimators": 5, "max_depth": 6},
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _engine() -> Iterator[None]:
-    with engine.answering():
-        yield
 
 
 def coded(columns: dict[int, list[str | None]], categories: Names) -> Floats:

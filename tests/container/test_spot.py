@@ -12,7 +12,6 @@ import re
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from local_test import spot
 from local_test.spot import Ended, Line, Place
 
 from tests.conftest import Tree
-from tests.container import engine
 from tests.container.engine import IMAGE, LABEL, Running, docker, run
 from tests.contract.jobs import binary_rows
 from treeline.algorithms import xgboost as algorithm
@@ -46,12 +44,6 @@ STOPPED: dict[str, Any] = {**BOOSTING, "checkpoint_every": 1000}
 FOLDS: dict[str, Any] = {**BOOSTING, "num_round": 30, "cv_folds": 3, "nthread": 2}  # side by side
 # Rounds of seconds: thousands of trees each.
 SLOW: dict[str, Any] = {**BOOSTING, "num_parallel_tree": 4000}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _engine() -> Iterator[None]:
-    with engine.answering():
-        yield
 
 
 class Container:

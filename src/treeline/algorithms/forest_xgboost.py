@@ -122,9 +122,7 @@ class XgboostForest:
         parts = [part["model"] for part in restored.parts]
         if not parts:
             return library().Booster(parameters, [train]), 0
-        del parameters["base_score"]  # the model has one for each output
-        model = bytearray(model_parts.joined(parts))
-        return library().Booster(parameters, [train], model_file=model), restored.rounds
+        return model_parts.booster(parts, parameters, [train]), restored.rounds
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""

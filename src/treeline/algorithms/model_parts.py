@@ -11,17 +11,39 @@ those of earlier trees: a part has the weights of its own time, so the last ones
 
 from __future__ import annotations
 
-from collections.abc import Buffer, Callable, Iterator, Sequence
+from collections.abc import Buffer, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from treeline import ubjson
+from treeline.algorithms.library import library
 from treeline.ubjson import DamagedError, Reader
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 _ONE = b"d\x3f\x80\x00\x00"  # the weight of a tree without dropout
 _NEEDED = (b"num_trees", b"iteration_indptr", b"tree_info", b"trees")
 
 type _Span = tuple[int, int]  # where something begins, and where it ends
 type _Change = tuple[_Span, Sequence[Buffer]]  # what to put in a place
+
+
+def booster(
+    models: Sequence[bytes],
+    parameters: Mapping[str, Any],
+    cache: Sequence[xgb.DMatrix] = (),
+    weights: bytes | None = None,
+) -> xgb.Booster:
+    """Return the booster of all ``models``, joined, to train on or to score with.
+
+    ``base_score`` is left out of ``parameters``: the model has one for each output, and XGBoost
+    would put the one number in their place.
+    """
+    others = {name: value for name, value in parameters.items() if name != "base_score"}
+    content = bytearray(joined(models, weights))
+    made: xgb.Booster = library().Booster(others, cache, model_file=content)
+    return made
 
 
 def joined(models: Sequence[bytes], weights: bytes | None = None) -> bytes:

@@ -180,15 +180,18 @@ class _Training:
     def _booster(self, before: Restored) -> xgb.Booster:
         """Return the booster to train: a new one, the earlier job's, or the rounds restored."""
         cache = [self.matrices[role] for role in dict.fromkeys(("train", *self.scored))]
-        content, parameters = self.earlier, dict(self.parameters)
+        booster: xgb.Booster
         if before.rounds:
-            parts = [part["model"] for part in before.parts]
-            content = model_parts.joined(parts, before.parts[-1].get("weights"))
-            # The model has it, for each output; XGBoost would put the one number in their place.
-            parameters.pop("base_score", None)
-        self.bias_lost = content is not None and bool(parameters.get("lambdarank_unbiased"))
-        model = None if content is None else bytearray(content)
-        booster: xgb.Booster = library().Booster(parameters, cache, model_file=model)
+            parts, weights = (
+                [part["model"] for part in before.parts],
+                before.parts[-1].get("weights"),
+            )
+            booster = model_parts.booster(parts, self.parameters, cache, weights)
+        else:
+            model = None if self.earlier is None else bytearray(self.earlier)
+            booster = library().Booster(self.parameters, cache, model_file=model)
+        goes_on = before.rounds > 0 or self.earlier is not None
+        self.bias_lost = goes_on and bool(self.parameters.get("lambdarank_unbiased"))
         # What an earlier model says of its own training and columns is not true of this one.
         booster.set_attr(best_iteration=None, best_score=None)
         booster.feature_names = booster.feature_types = None
@@ -358,9 +361,7 @@ class _Best:
         """Return the model as it was after the best round."""
         best: xgb.Booster = self._booster[: self._rounds]
         if self._weights is not None:
-            content = bytearray(model_parts.joined([save(best)], self._weights))
-            parameters = {k: v for k, v in self._parameters.items() if k != "base_score"}
-            best = library().Booster(parameters, model_file=content)
+            best = model_parts.booster([save(best)], self._parameters, weights=self._weights)
         return best
 
     def sections(self) -> Mapping[str, bytes]:
