@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from treeline.errors import HyperparameterError
+from treeline.team import ALONE, Team
 
 PATHS = ("singleCPU", "multiCPU", "singleGPU", "multiGPU")
 
@@ -26,11 +27,16 @@ _UNLIMITED = 1 << 60
 
 @dataclass(frozen=True)
 class Compute:
-    """An opened compute path: its name, XGBoost's device string and the threads it may use."""
+    """An opened compute path: its name, XGBoost's device string and the threads it may use.
+
+    ``threads`` are those of this worker, ``team`` all workers that train one model together; a
+    worker alone is a team of one.
+    """
 
     path: str
     device: str
     threads: int
+    team: Team = ALONE
 
 
 def choose(asked: str, nthread: int | None, cgroup: Cgroup) -> Compute:

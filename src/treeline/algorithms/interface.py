@@ -36,10 +36,22 @@ type OnRound = Callable[[int, Scores, bool], None]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A data set read into a matrix, and whether its bins have to stand on disk."""
+    """A data set read into a matrix, and whether its bins have to stand on disk.
+
+    ``matrix`` has the rows that this worker read. Where it is not alone, ``everyone`` has the
+    rows of all workers by rank, all but their features, and ``numbers`` (rows,) says where this
+    worker's rows stand among them.
+    """
 
     matrix: Matrix
     on_disk: bool = False
+    everyone: Matrix | None = None
+    numbers: NDArray[np.int64] | None = None
+
+    @property
+    def all(self) -> Matrix:
+        """The rows of all workers; their features only where this one is alone."""
+        return self.matrix if self.everyone is None else self.everyone
 
 
 class Data(Protocol):

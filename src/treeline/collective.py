@@ -1,0 +1,120 @@
+"""A team over the network: XGBoost's own collective, which also moves its histograms.
+
+The communicator is bound to the thread that joins it: another thread of the same process is a
+worker alone, or joins a communicator of its own. Broadcasts and sums go through it; everything
+else is made of them. Source: XGBoost's Python documentation, ``xgboost.collective`` and
+``xgboost.tracker``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from treeline.algorithms.library import library
+from treeline.team import Team
+
+# Seconds a worker waits for the others in one exchange. They may be reading, which takes as long
+# as it takes: whether they are still there is watched elsewhere, so this only ends what nobody did.
+_PATIENCE = 7 * 24 * 3600
+
+
+class Collective(Team):
+    """The calling thread's communicator, joined; use ``joined``."""
+
+    def __init__(self, host: str) -> None:
+        from xgboost import collective
+
+        self._collective = collective
+        self._host = host
+        self._trackers: list[Any] = []
+        self._lanes: list[Mapping[str, Any]] = []
+        self.rank = int(collective.get_rank())
+        self.size = int(collective.get_world_size())
+
+    def gather[T](self, value: T) -> list[T]:
+        """Return what each worker passed, by rank."""
+        # A list of one: ``broadcast`` cannot tell None from nothing.
+        return [self.broadcast(value, root) for root in range(self.size)]
+
+    def broadcast[T](self, value: T, root: int = 0) -> T:
+        """Return what worker ``root`` passed."""
+        sent = [value] if self.rank == root else None
+        received: list[T] = self._collective.broadcast(sent, root)
+        return received[0]
+
+    def total(self, values: Any) -> Any:
+        """Return the sum over all workers."""
+        array = np.ascontiguousarray(values, np.float64)
+        return self._collective.allreduce(array, self._collective.Op.SUM)
+
+    def any(self, flag: bool) -> bool:
+        """Return whether any worker passed true."""
+        found = self._collective.allreduce(np.array([flag], np.int8), self._collective.Op.MAX)
+        return bool(found[0])
+
+    def apart[T](self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread that has not joined."""
+        done: list[T] = []
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                library()  # whatever XGBoost says there becomes a warning too
+                done.append(work())
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=run, name="apart")
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+        return done[0]
+
+    def open_lanes(self, count: int) -> None:
+        """Start a tracker for every lane on the first worker, and tell the others of them."""
+        while len(self._lanes) < count:
+            asked = None
+            if self.leads:
+                self._trackers.append(tracker(self._host, self.size))
+                asked = self._trackers[-1].worker_args()
+            self._lanes.append(self.broadcast(asked) or {})
+
+    @contextmanager
+    def lane(self, number: int, lanes: int) -> Iterator[Team]:
+        """Join lane ``number`` in the calling thread."""
+        with joined(self._lanes[number], self.rank, self._host) as team:
+            yield team
+
+
+def tracker(host: str, workers: int, port: int = 0) -> Any:
+    """Start what brings ``workers`` together, on this machine's address ``host``.
+
+    It is a thread of its own; workers join with its ``worker_args``, whenever they are ready.
+    """
+    library()
+    from xgboost.tracker import RabitTracker
+
+    started = RabitTracker(n_workers=workers, host_ip=host, port=port, sortby="task")
+    started.start()
+    return started
+
+
+@contextmanager
+def joined(arguments: Mapping[str, Any], rank: int, host: str) -> Iterator[Team]:
+    """Join the team that a tracker with these ``worker_args`` brings together, as ``rank``."""
+    library()
+    from xgboost import collective
+
+    # Ranks follow the order of the tasks' names.
+    named = {"dmlc_task_id": f"{rank:06d}", "dmlc_timeout": _PATIENCE}
+    with collective.CommunicatorContext(**arguments, **named):
+        team = Collective(host)
+        if team.rank != rank:
+            raise AssertionError(f"joined as {team.rank}, not as {rank}")
+        yield team
