@@ -43,8 +43,7 @@ class Collective(Team):
 
     def broadcast[T](self, value: T, root: int = 0) -> T:
         """Return what worker ``root`` passed."""
-        sent = [value] if self.rank == root else None
-        received: list[T] = self._collective.broadcast(sent, root)
+        received: list[T] = self._collective.broadcast([value] if self.rank == root else [], root)
         return received[0]
 
     def total(self, values: Any) -> Any:
@@ -79,11 +78,11 @@ class Collective(Team):
     def open_lanes(self, count: int) -> None:
         """Start a tracker for every lane on the first worker, and tell the others of them."""
         while len(self._lanes) < count:
-            asked = None
+            asked: Mapping[str, Any] = {}
             if self.leads:
                 self._trackers.append(tracker(self._host, self.size))
                 asked = self._trackers[-1].worker_args()
-            self._lanes.append(self.broadcast(asked) or {})
+            self._lanes.append(self.broadcast(asked))
 
     @contextmanager
     def lane(self, number: int, lanes: int) -> Iterator[Team]:
@@ -112,7 +111,7 @@ def joined(arguments: Mapping[str, Any], rank: int, host: str) -> Iterator[Team]
     from xgboost import collective
 
     # Ranks follow the order of the tasks' names.
-    named = {"dmlc_task_id": f"{rank:06d}", "dmlc_timeout": _PATIENCE}
+    named: dict[str, Any] = {"dmlc_task_id": f"{rank:06d}", "dmlc_timeout": _PATIENCE}
     with collective.CommunicatorContext(**arguments, **named):
         team = Collective(host)
         if team.rank != rank:

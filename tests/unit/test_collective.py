@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tests import teams
+
 from treeline.team import ALONE, Team
 
 
@@ -70,7 +70,7 @@ def test_lanes_are_teams_of_their_own() -> None:
 
 
 def test_a_worker_that_fails_ends_the_run() -> None:
-    with pytest.raises(AssertionError, match="of worker 1|did not answer"):
+    with pytest.raises(AssertionError, match=r"of worker 1|did not answer"):
         teams.run(2, fails)
 
 
