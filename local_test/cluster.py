@@ -88,6 +88,11 @@ class Request:
     environment: Sequence[str] = ()
     max_run: float | None = None
     grace: float | None = None
+    # Addresses of the network, such as 10.77.1.0/24: only then can a host that was cut off come
+    # back under its own.
+    subnet: str | None = None
+    # Host, folder and size, such as 64k: folders that are soon full, and gone with the container.
+    small: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -425,7 +430,8 @@ class Cluster:
             start_new_session=True,
         )
         try:
-            _docker("network", "create", "--label", self._label, self.network)
+            subnet = ("--subnet", self.request.subnet) if self.request.subnet else ()
+            _docker("network", "create", "--label", self._label, *subnet, self.network)
             for host in self.hosts:
                 _docker(*self._creation(host))
         except BaseException:
@@ -458,8 +464,12 @@ class Cluster:
             command += ["--memory", request.memory, "--memory-swap", request.memory]
         for text in (*told, *request.environment):
             command += ["--env", text]
+        small = {folder: size for name, folder, size in request.small if name == host.name}
+        for folder, size in small.items():
+            command += ["--tmpfs", f"{folder}:size={size}"]
         for source, target, read_only in host.mounts:
-            command += ["--volume", f"{source}:{target}" + (":ro" if read_only else "")]
+            if str(target) not in small:
+                command += ["--volume", f"{source}:{target}" + (":ro" if read_only else "")]
         return [*command, request.image, *mode.command]
 
     def run(self) -> list[Ended]:

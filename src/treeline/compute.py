@@ -1,7 +1,8 @@
 """Where a job computes, and how much of the machine it may use.
 
-A compute path is a value. ``singleCPU`` is the only one that can be opened so far; asking for
-another is refused by name, never replaced silently.
+A compute path is a value: ``singleCPU`` is one process with all threads of the machine,
+``multiCPU`` several, on one machine or on several, of which ``singleCPU`` is the identity. Asking
+for a path that this image cannot open is refused by name, never replaced silently.
 
 The number of threads is the container's share of the machine, not the machine's cores:
 ``os.cpu_count`` and ``nproc`` see the host whatever ``docker run --cpus`` says, and a team of
@@ -30,26 +31,77 @@ class Compute:
     """An opened compute path: its name, XGBoost's device string and the threads it may use.
 
     ``threads`` are those of this worker, ``team`` all workers that train one model together; a
-    worker alone is a team of one.
+    worker alone is a team of one. ``beside`` is how many workers share this machine's memory.
     """
 
     path: str
     device: str
     threads: int
     team: Team = ALONE
+    beside: int = 1
 
 
-def choose(asked: str, nthread: int | None, cgroup: Cgroup) -> Compute:
-    """Return the compute path for ``asked`` (``auto`` or one of ``PATHS``).
+@dataclass(frozen=True)
+class Plan:
+    """What a host is to open: a compute path, as ``workers`` processes with ``threads`` each.
 
-    ``nthread`` is the user's own number of threads and wins over the container's share.
+    ``several`` is whether the workers of all hosts are more than one. ``why`` says what decided.
     """
-    if asked not in ("auto", "singleCPU"):
+
+    path: str
+    device: str
+    workers: int
+    threads: int
+    several: bool
+    why: str
+
+    def alone(self) -> Compute:
+        """Return the path as a worker alone opens it."""
+        return Compute(self.path, self.device, self.threads)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a job asks of compute: hyperparameters of these names, None where they are absent."""
+
+    compute: str = "auto"
+    nthread: int | None = None
+    workers: int | None = None
+
+
+def choose(wish: Wish, hosts: int, cgroup: Cgroup) -> Plan:
+    """Return what this host opens for a job on ``hosts`` hosts.
+
+    ``nthread`` is the user's own number of threads for a host and wins over the container's share.
+    """
+    asked, threads = wish.compute, wish.nthread or cgroup.threads()
+    if asked not in ("auto", "singleCPU", "multiCPU"):
         raise HyperparameterError(
             f"Hyperparameter compute: found {asked!r}, which this image cannot open",
-            "Use compute=singleCPU (or auto), which trains on all threads of this machine.",
+            "Use compute=singleCPU, compute=multiCPU or auto.",
         )
-    return Compute("singleCPU", "cpu", nthread or cgroup.threads())
+    if asked == "singleCPU" and hosts > 1:
+        raise HyperparameterError(
+            f"Hyperparameter compute: found singleCPU, and the job has {hosts} hosts",
+            "Use compute=multiCPU or auto, or set the instance count to 1. Every host would "
+            "train the same model.",
+        )
+    if asked == "singleCPU" or (asked == "auto" and hosts == 1):
+        why = "asked for" if asked == "singleCPU" else _why_single(threads)
+        return Plan("singleCPU", "cpu", 1, threads, several=False, why=why)
+    workers = min(wish.workers or _workers(threads, hosts), threads)
+    why = "asked for" if asked == "multiCPU" else f"the job has {hosts} hosts"
+    each = max(1, threads // workers)
+    return Plan("multiCPU", "cpu", workers, each, several=hosts * workers > 1, why=why)
+
+
+def _why_single(threads: int) -> str:
+    return f"one host with {threads} thread(s)"
+
+
+def _workers(threads: int, hosts: int) -> int:
+    """Return how many processes a host runs."""
+    return 1 if hosts > 1 else min(threads, 2)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,12 @@ How many run at once does not change a model.
 
 What is printed does not depend on which fold is faster: a round is printed when all folds at work
 have finished it.
+
+Of several workers each has its part of the rows of every fold. The folds are drawn from the rows
+of all of them, by each worker alike, and a fold is trained by all workers in a lane of its own, so
+that folds side by side do not wait for each other. What the workers do together they have to do in
+the same order: folds load in the order of their numbers, and a worker whose fold fails does not
+wait for its other folds, which wait for workers that wait for the failed one.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
@@ -25,13 +31,20 @@ import numpy as np
 
 from treeline import folds, memory
 from treeline.algorithms.interface import Fitted, Loaded
-from treeline.data import audit, subset
+from treeline.algorithms.shared_scores import gathered
+from treeline.checkpoints.shared import Shared
+from treeline.data import audit, dealing, subset
+from treeline.data.matrix import group_sizes
+from treeline.data.records import Csr
 from treeline.errors import DataError, Stopped
 from treeline.metrics.log import HOLD_OUT, number, plain, spreads
-from treeline.metrics.names import OBJECTIVES
+from treeline.metrics.names import OBJECTIVES, RANKING
+from treeline.team import ALONE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from treeline.algorithms.interface import Algorithm, Data, OnRound, Predictions
     from treeline.checkpoints.stage import Finished, Stage
@@ -44,6 +57,7 @@ if TYPE_CHECKING:
     from treeline.loader import Loader
     from treeline.metrics.log import MetricLog, Scores, Spreads
     from treeline.predictions import OutOfFold
+    from treeline.team import Team
 
 HELD_OUT = "validation"  # what the log calls the rows a fold has not seen, as the built-in image
 
@@ -61,8 +75,8 @@ class Fold:
 class Trained:
     """What remains of a fold's training.
 
-    ``fitted`` is without its model. ``predictions`` are those for the rows held out: (rows,), or
-    (rows, outputs). ``model`` is the saved model where it is to be kept.
+    ``fitted`` is without its model. ``predictions`` are those for the rows held out, of all
+    workers: (rows,), or (rows, outputs). ``model`` is the saved model where it is to be kept.
     """
 
     fitted: Fitted
@@ -138,31 +152,44 @@ class Validated:
         return max(1, round(float(np.mean(self.rounds))))
 
 
-def prepare(loader: Loader, config: Config, output: Path) -> Folded:
-    """Read all data and divide the rows; report on both under ``output``.
+def prepare(loader: Loader, config: Config, output: Path, team: Team = ALONE) -> Folded:
+    """Read all data and divide the rows of all workers; report on both under ``output``.
 
-    Raises ``DataError`` for data that cannot be divided as asked.
+    A forest's trees are grown on all rows by every worker, so each gets them here, once for all
+    folds. Raises ``DataError`` for data that cannot be divided as asked, ``ResourceError`` for
+    more of them than a worker can hold.
     """
     if config.cv is None:
         raise AssertionError("no folds asked for")
     loaded = {role: loader.load(role) for role in loader.roles}
+    task = OBJECTIVES[config.objective].task
+    if config.is_forest and not team.alone:
+        from treeline.algorithms.random_forest import check_held, whole
+
+        divided = ("train", "validation") if config.cv.pooled else ("train",)
+        chosen = {role: loaded[role] for role in divided if role in loaded}
+        check_held(sum(each.all.rows for each in chosen.values()), loader)
+        loaded |= {role: whole(each, team) for role, each in chosen.items()}
     pool, lines = loaded.pop("train"), []
     other = loaded.get("validation")
     if other is not None and config.cv.pooled:
         del loaded["validation"]
         lines.append(
-            f"validation: its {other.matrix.rows} rows are divided into folds too, together with "
-            f"train's {pool.matrix.rows}, as _kfold asks"
+            f"validation: its {other.all.rows} rows are divided into folds too, together with "
+            f"train's {pool.all.rows}, as _kfold asks"
         )
-        pool = replace(pool, matrix=subset.joined(pool.matrix, other.matrix))
+        pool = _joined(pool, other, team, whole_groups=task == RANKING)
     elif other is not None:
         loaded[HOLD_OUT] = loaded.pop("validation")
         lines.append(
-            f"validation: its {other.matrix.rows} rows are in no fold; the final model is scored "
+            f"validation: its {other.all.rows} rows are in no fold; the final model is scored "
             f"on them as {HOLD_OUT}"
         )
-    matrix, task = pool.matrix, OBJECTIVES[config.objective].task
+    matrix = pool.all
+    if pool.everyone is not None and task == RANKING and matrix.group is not None:
+        group_sizes(matrix)  # no worker alone sees a query that stands on two of them
     keys = matrix.take_hashes()
+    pool.matrix.take_hashes()
     division = folds.divide(
         config.cv,
         config.seed,
@@ -195,6 +222,33 @@ def prepare(loader: Loader, config: Config, output: Path) -> Folded:
     return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
 
 
+def _joined(first: Loaded, second: Loaded, team: Team, *, whole_groups: bool) -> Loaded:
+    """Return the rows of both: those of all workers of ``first`` before any of ``second``."""
+    if first.everyone is None or second.everyone is None:
+        return replace(first, matrix=subset.joined(first.matrix, second.matrix))
+    if isinstance(first.matrix.features, Csr) != isinstance(second.matrix.features, Csr):
+        subset.joined(first.matrix, second.matrix)  # refuses them
+    everyone = subset.joined(first.everyone, second.everyone)
+    parts = (first.matrix, second.matrix)
+    matrix, numbers = dealing.dealt(parts, everyone, team, whole_groups=whole_groups)
+    return Loaded(matrix, first.on_disk, everyone, numbers)
+
+
+def _part(loaded: Loaded, rows: NDArray[np.intp]) -> Loaded:
+    """Return those of ``rows`` (ascending, of the rows of all workers) that this worker has."""
+    if loaded.everyone is None or loaded.numbers is None:
+        return Loaded(subset.rows_of(loaded.matrix, rows), loaded.on_disk)
+    chosen = np.zeros(loaded.everyone.rows, np.bool_)
+    chosen[rows] = True
+    mine = np.flatnonzero(chosen[loaded.numbers])
+    return Loaded(
+        subset.rows_of(loaded.matrix, mine),
+        loaded.on_disk,
+        subset.rows_of(loaded.everyone, rows),
+        np.searchsorted(rows, loaded.numbers[mine]),
+    )
+
+
 def _check_weights(division: Division, weight: Floats) -> None:
     """Refuse a fold whose rows all weigh nothing: its score would be no score, perhaps a 0."""
     for repeat in range(division.repeats):
@@ -224,11 +278,17 @@ class Folded:
         """How many models cross-validation trains."""
         return self.division.folds * self.division.repeats
 
-    def at_once(self, threads: int) -> int:
-        """Return how many folds to train side by side, each with a share of the threads."""
-        held_out = len(self.division.held_out(0, 0))
+    def at_once(self, threads: int, team: Team = ALONE) -> int:
+        """Return how many folds to train side by side, each with a share of the threads.
+
+        All workers train as many as the one that can train the fewest.
+        """
+        rows = self.division.held_out(0, 0)
+        held_out = len(rows)
+        if self.pool.numbers is not None:
+            held_out = int(np.isin(self.pool.numbers, rows).sum())
         fits = self.loader.folds_at_once(self.pool.matrix.rows - held_out, held_out)
-        return max(1, min(self.models, threads, fits))
+        return min(team.gather(max(1, min(self.models, threads, fits))))
 
     def refit(self, config: Config, found: Validated) -> Config:
         """Return what the final model is trained with: the rounds the folds chose.
@@ -296,6 +356,7 @@ class Validation:
         # A fold that is cut short is no estimate of anything.
         self._config = replace(config, save_model_on_termination=False)
         self._compute = compute
+        self._team = compute.team
         self._checkpoints = checkpoints
         self._keep_models = config.cv is not None and config.cv.keep_models
 
@@ -310,7 +371,7 @@ class Validation:
         """Train every fold, ``at_once`` side by side; raises whatever the first failing fold does.
 
         ``log`` gets every round, ``predictions`` what each fold says of its held-out rows, and
-        ``advance`` is called after each round of each fold.
+        ``advance`` is called after each round of each fold. All workers are told the same.
         """
         folds = [
             Fold(repeat * self._division.folds + fold, repeat, fold)
@@ -319,8 +380,8 @@ class Validation:
         ]
         done: list[Fitted] = []
         models: list[bytes] = []
-        for team in _teams(folds, at_once):
-            for fold, trained in self._train(team, log, advance, stop_requested):
+        for batch in _batches(folds, at_once):
+            for fold, trained in self._train(batch, log, advance, stop_requested):
                 held_out = self._division.held_out(fold.repeat, fold.fold)
                 predictions.add(fold.repeat, fold.fold, held_out, trained.predictions)
                 if trained.model is not None:
@@ -336,52 +397,64 @@ class Validation:
 
     def _train(
         self,
-        team: Sequence[Fold],
+        batch: Sequence[Fold],
         log: MetricLog,
         advance: Callable[[Scores], None],
         stop_requested: Callable[[], bool],
     ) -> Iterator[tuple[Fold, Trained]]:
-        """Train a team of folds side by side, log their rounds in step, and yield the models."""
-        failed, binning = threading.Event(), threading.Lock()
+        """Train a batch of folds side by side, log their rounds in step, and yield the models."""
+        failed, turns, alone = threading.Event(), _Turns(batch[0].number), self._team.alone
         # Short, so that no fold is far ahead of what is printed.
-        events: Queue[Event] = Queue(maxsize=2 * len(team))
+        events: Queue[Event] = Queue(maxsize=2 * len(batch))
         deaf = threading.Event()  # set when nobody reads them any more
-        compute = replace(self._compute, threads=max(1, self._compute.threads // len(team)))
+        threads, lanes = max(1, self._compute.threads // len(batch)), batch[-1].number + 1
 
         def ended() -> bool:
             return failed.is_set() or stop_requested()
 
         def train(fold: Fold) -> Trained:
-            stage = self._checkpoints.stage(f"fold-{fold.number:03d}")
-            data = _FoldData(self._loaded, self._division, fold, binning, ended)
-
             def on_round(index: int, scores: Scores, restored: bool) -> None:
                 _tell(events, Event(fold.number, index, scores, restored), deaf)
 
-            try:
-                finished = self._restored(stage, on_round)
-                return finished or self._fit(data, compute, on_round, ended, stage)
-            except BaseException:
-                failed.set()
-                raise
-            finally:
-                data.release()
-                _tell(events, Event(fold.number), deaf)
+            error: BaseException | None = None
+            with ExitStack() as left:  # the lane last: all workers have to leave it together
+                try:
+                    # A lane can be joined once: each fold has its own.
+                    team = left.enter_context(self._team.lane(fold.number, lanes))
+                    data = _FoldData(self._loaded, self._division, fold, turns, ended, team)
+                    left.callback(data.release)
+                    compute = replace(self._compute, threads=threads, team=team)
+                    stage = Shared(self._checkpoints.stage(f"fold-{fold.number:03d}"), team)
+                    finished = self._restored(stage, on_round)
+                    return finished or self._fit(data, compute, on_round, ended, stage)
+                except BaseException as raised:
+                    # A request to stop is heard by all workers, a failure perhaps by this one only.
+                    if alone or isinstance(raised, Stopped):
+                        failed.set()
+                    else:
+                        error = raised
+                    raise
+                finally:
+                    _tell(events, Event(fold.number, error=error), deaf)
 
-        with ThreadPoolExecutor(len(team), thread_name_prefix="fold") as pool:
-            running = [pool.submit(train, fold) for fold in team]
-            try:
-                _log_in_step(team, events, log, advance)
-            except BaseException:  # nothing waits for folds of which nobody can tell
+        self._team.open_lanes(lanes)
+        pool = ThreadPoolExecutor(len(batch), thread_name_prefix="fold")
+        running = [pool.submit(train, fold) for fold in batch]
+        try:
+            _log_in_step(batch, events, log, advance)
+        except BaseException:  # nothing waits for folds of which nobody can tell
+            if alone:
                 failed.set()
-                deaf.set()
-                raise
+            deaf.set()
+            raise
+        finally:
+            pool.shutdown(wait=alone)
         # A fold that was only asked to stop says less than the one that failed.
         errors = [error for each in running if (error := each.exception()) is not None]
         if errors:
             raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])
         while running:
-            yield team[len(team) - len(running)], running.pop(0).result()
+            yield batch[len(batch) - len(running)], running.pop(0).result()
 
     def _fit(
         self,
@@ -405,7 +478,8 @@ class Validation:
         model = self._algorithm.save(fitted.model) if self._keep_models else None
         # Without the model: XGBoost keeps a model's data for as long as it is there.
         bare = replace(fitted, model=None, predictions={})
-        trained = Trained(bare, fitted.predictions[HELD_OUT], model)
+        predictions = data.of_all_workers(fitted.predictions[HELD_OUT])
+        trained = Trained(bare, predictions, model)
         early = fitted.outcome == "early_stopped"
         stage.finish(trained.facts(), trained.sections(), early=early)
         return trained
@@ -430,15 +504,43 @@ def _tell(events: Queue[Event], event: Event, deaf: threading.Event) -> None:
 
 
 def _log_in_step(
-    team: Sequence[Fold], events: Queue[Event], log: MetricLog, advance: Callable[..., None]
+    batch: Sequence[Fold], events: Queue[Event], log: MetricLog, advance: Callable[..., None]
 ) -> None:
-    """Log the rounds of folds that run side by side until all of them have ended."""
-    steps = _Steps([fold.number for fold in team])
+    """Log the rounds of folds that run side by side until all of them have ended.
+
+    Raises the error of a fold at once if the others are not to be waited for.
+    """
+    steps = _Steps([fold.number for fold in batch])
     while steps.running:
-        for index, scores, restored in steps.after(events.get()):
-            log.folds(index, scores, whole=len(scores) == len(team), restored=restored)
+        event = events.get()
+        if event.error is not None:
+            raise event.error
+        for index, scores, restored in steps.after(event):
+            log.folds(index, scores, whole=len(scores) == len(batch), restored=restored)
             for each in scores.values():
                 advance(each)
+
+
+class _Turns:
+    """Lets folds through one after the other, by their numbers from ``first`` on."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._passed: set[int] = set()
+        self._changed = threading.Condition()
+
+    def wait(self, number: int) -> None:
+        """Return when all folds with a smaller number have passed on their turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next >= number)
+
+    def pass_on(self, number: int) -> None:
+        """Let the next fold through; also of a fold that did not need its turn."""
+        with self._changed:
+            self._passed.add(number)
+            while self._next in self._passed:
+                self._next += 1
+            self._changed.notify_all()
 
 
 class _FoldData:
@@ -456,41 +558,54 @@ class _FoldData:
         loaded: Loaded,
         division: Division,
         fold: Fold,
-        turn: threading.Lock,
+        turns: _Turns,
         ended: Callable[[], bool],
+        team: Team,
     ) -> None:
         self._loaded = loaded
         self._division = division
         self._fold = fold
-        self._turn = turn
+        self._turns = turns
         self._ended = ended
+        self._team = team
         self._mine = False
+        self._alone = True  # with all rows
 
     def load(self, role: str) -> Loaded:
         if not self._mine:
-            self._mine = self._turn.acquire()
-            if self._ended():  # while it waited
+            self._turns.wait(self._fold.number)
+            self._mine = True
+            if self._team.any(self._ended()):  # while it waited
                 raise Stopped
         part = self._division.training if role == "train" else self._division.held_out
-        rows = part(self._fold.repeat, self._fold.fold)
-        return Loaded(subset.rows_of(self._loaded.matrix, rows), self._loaded.on_disk)
+        loaded = _part(self._loaded, part(self._fold.repeat, self._fold.fold))
+        self._alone = loaded.numbers is None
+        return loaded
 
     def release(self) -> None:
         """Let the next fold load."""
         if self._mine:
             self._mine = False
             memory.give_back()
-            self._turn.release()
+        self._turns.pass_on(self._fold.number)
+
+    def of_all_workers(self, predictions: Predictions) -> Predictions:
+        """Return the predictions for all rows held out, of those for this worker's."""
+        return predictions if self._alone else gathered(predictions, self._team)
 
 
 @dataclass(frozen=True)
 class Event:
-    """A fold has come to the end of a round, or without ``index`` to the end of its training."""
+    """A fold has come to the end of a round, or without ``index`` to the end of its training.
+
+    ``error`` is what ended it where nothing is to be waited for.
+    """
 
     number: int
     index: int | None = None
     scores: Scores = field(default_factory=dict)
     restored: bool = False
+    error: BaseException | None = None
 
 
 class _Steps:
@@ -529,11 +644,11 @@ class _Steps:
             self._held = None
 
 
-def _teams(folds: Sequence[Fold], at_once: int) -> Iterator[Sequence[Fold]]:
-    """Divide the folds into teams of at most ``at_once``, as even as can be, large ones first."""
-    teams = -(-len(folds) // at_once)
+def _batches(folds: Sequence[Fold], at_once: int) -> Iterator[Sequence[Fold]]:
+    """Divide the folds into batches of at most ``at_once``, as even as can be, large ones first."""
+    batches = -(-len(folds) // at_once)
     first = 0
-    for left in range(teams, 0, -1):
+    for left in range(batches, 0, -1):
         size = -(-(len(folds) - first) // left)
         yield folds[first : first + size]
         first += size

@@ -1,4 +1,4 @@
-"""``output/failure``: the one place that writes it.
+"""How a job ends, and ``output/failure``: the one place that writes it.
 
 By then the job has failed already, so a problem with the file is told to the log and goes no
 further.
@@ -7,9 +7,16 @@ further.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from treeline.errors import failure_summary
+from treeline.errors import PlatformError, Stopped, TreelineError, failure_summary, failure_text
+
+STOPPED = (
+    "Stopped on request. No model was written: save_model_on_termination=true keeps the rounds "
+    "trained so far, but for those of a job that is still among its folds."
+)
 
 
 def write(file: Path, text: str) -> None:
@@ -28,3 +35,46 @@ def put_first(file: Path, error: BaseException) -> None:
     except OSError:
         earlier = ""
     write(file, failure_summary(error) + ("\n" + earlier if earlier else ""))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: its exit status, what the log says last, and the failure file's text."""
+
+    status: int = 0
+    said: str = ""
+    text: str = ""
+
+    def settle(self, file: Path) -> int:
+        """Write the log's last lines and the failure file, if it failed; return the status."""
+        if self.said:
+            print(self.said, file=sys.stderr if self.text else sys.stdout, flush=True)
+        if self.text:
+            write(file, self.text)
+        return self.status
+
+
+def outcome_of(work: Callable[[], None]) -> Outcome:
+    """Do ``work``, and return how it ended."""
+    try:
+        work()
+    except Stopped:
+        return Outcome(Stopped.exit_status, STOPPED)
+    except MemoryError as error:
+        problem = PlatformError(
+            f"Out of memory: {error}", "Use an instance with more memory, or less data."
+        )
+        problem.__cause__ = error
+        return failed(problem)
+    except Exception as error:
+        return failed(error)
+    return Outcome()
+
+
+def failed(error: Exception) -> Outcome:
+    """Return how a job ends that ``error`` has ended."""
+    text = failure_text(error)
+    # In the log a mistake of the user's needs no traceback; the file has it all the same.
+    known = isinstance(error, TreelineError)
+    status = error.exit_status if isinstance(error, TreelineError) else 1
+    return Outcome(status, f"ERROR: {error}" if known else f"ERROR: {text}", text)

@@ -49,20 +49,20 @@ def network_interface(named: str | None, current_host: str) -> str:
     the one with the address that ``current_host`` resolves to, which is where the others send to;
     else the first that leads out of the machine, and on a machine alone the loopback.
     """
-    addresses = {name: _address(name) for _, name in socket.if_nameindex()}
+    addresses = {name: address(name) for _, name in socket.if_nameindex()}
     if named in addresses:
         return named
     try:
         own = socket.gethostbyname(current_host)
     except (OSError, UnicodeError):
         own = None
-    known = {name: address for name, address in addresses.items() if address is not None}
-    outward = [name for name, address in known.items() if not address.startswith("127.")]
-    mine = [name for name, address in known.items() if address == own]
+    known = {name: each for name, each in addresses.items() if each is not None}
+    outward = [name for name, each in known.items() if not each.startswith("127.")]
+    mine = [name for name, each in known.items() if each == own]
     return next(iter([*mine, *outward, *known]), "lo")
 
 
-def _address(interface: str) -> str | None:
+def address(interface: str) -> str | None:
     """Return the interface's IPv4 address, or None where it has none."""
     request = struct.pack("256s", interface.encode()[:15])
     try:

@@ -5,6 +5,7 @@ Everything that can be wrong with data is found here, before the first round is 
 
 from __future__ import annotations
 
+import platform
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from treeline import memory
 from treeline.algorithms import binning, labels
 from treeline.algorithms.interface import Loaded
-from treeline.data import audit, matrix, reading
+from treeline.data import audit, everyone, matrix, reading
 from treeline.data.records import Csr
 from treeline.data.storage import is_spooled
-from treeline.errors import DataError, HyperparameterError, shortened
+from treeline.errors import DataError, HyperparameterError, ResourceError, shortened
 from treeline.metrics import computed
 from treeline.metrics.names import OBJECTIVES
+from treeline.team import ALONE, Team
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from treeline.algorithms.labels import Classes
     from treeline.data.channel import Dataset
     from treeline.data.matrix import Matrix, Schema
@@ -47,7 +53,12 @@ class Voice:
 
 
 class Loader:
-    """Reads the data sets of a job in order; ``train`` is first and settles the schema."""
+    """Reads the data sets of a job in order; ``train`` is first and settles the schema.
+
+    The workers of a ``team`` each have a loader, with their own shares in ``datasets`` and their
+    own ``limit`` of memory; they call its methods in the same order, and what one of them finds
+    of all rows, decides or refuses, all do.
+    """
 
     scored_each_round: Sequence[str] = ("train", "validation")
 
@@ -61,6 +72,7 @@ class Loader:
         limit: int | None,
         schema: Schema | None = None,
         classes: Classes | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.roles: Sequence[str] = tuple(datasets)
         self.schema = schema
@@ -71,36 +83,59 @@ class Loader:
         self._threads = threads
         self._voice = voice
         self._stop = stop
-        self._limit = limit
+        self._team = team
+        limits = [each for each in team.gather(limit) if each is not None]
+        self._limit = min(limits, default=None)
         self._parts: dict[str, audit.Part] = {}
         self._on_disk = False
         # Bytes that are taken beside the data set at hand: by libraries, and others binned already.
         self._held = memory.SKLEARN if config.cv is not None or self._by_sklearn else 0
+        self._besides = self._held  # and beside all rows, where a worker gets those of the others
 
     def load(self, role: str) -> Loaded:
         """Read one data set; raises ``DataError`` for what the job cannot use."""
+        team, config = self._team, self._config
         found = reading.read(
             self._datasets[role],
-            self._config.data,
+            config.data,
             self._threads,
             schema=self.schema,
             limits=self._limits(),
             check=self._stop.check,
+            team=team,
         )
         for note in found.notes:
             self._voice.line(note if note.startswith(f"{role}/") else f"{role}: {note}")
         if self.schema is not None:  # that of train, or of an earlier model for train itself
             matrix.check_same_features(self.schema, found, role)
-        config = self._config
-        classes = labels.encode(found, config.objective, config.num_class, self.classes, role)
-        self._check(found, role)
+        rows, numbers = (found, None) if team.alone else everyone.whole(found, team)
+        classes = labels.encode(rows, config.objective, config.num_class, self.classes, role)
+        self._check(rows, role)
         if role == "train":
-            self.schema, self.classes = found.schema, classes
-            self._describe(found)
-            self._on_disk = self._decide(found)
-        self.data[role] = Summary(found.rows, found.fingerprint)
-        self._parts[role] = self._part(found)
-        return Loaded(found, self._on_disk)
+            self.schema, self.classes = rows.schema, classes
+            self._describe(rows)
+        if numbers is not None:
+            found, numbers = self._settled(found, rows, numbers)
+        if role == "train":
+            self._on_disk = self._decide(found, rows)
+        self.data[role] = Summary(rows.rows, rows.fingerprint)
+        self._parts[role] = self._part(rows)
+        return Loaded(found, self._on_disk, None if numbers is None else rows, numbers)
+
+    def _settled(
+        self, found: Matrix, rows: Matrix, numbers: NDArray[np.int64]
+    ) -> tuple[Matrix, NDArray[np.int64]]:
+        """Return this worker's rows as it trains on them, and their numbers among ``rows``."""
+        if found.label is not None and rows.label is not None:
+            found.label[:] = rows.label[numbers]
+        found.take_hashes()  # those of all rows are with ``rows``
+        if not self._config.objective.startswith("rank:"):
+            return found, numbers
+        if rows.group is not None:
+            matrix.group_sizes(rows)
+        found = everyone.whole_groups(found, self._team)
+        first = sum(self._team.gather(found.rows)[: self._team.rank])
+        return found, np.arange(first, first + found.rows)
 
     def report(self, folder: Path, folds: audit.Report | None = None) -> None:
         """Compare the data sets with each other, write the report, say what was found.
@@ -112,7 +147,8 @@ class Loader:
         self._parts.clear()
         if folds is not None:
             report = report.with_folds(folds)
-        audit.write(folder, report)
+        if self._team.leads:
+            audit.write(folder, report)
         audit.refuse(report, self._config.data.leakage)
         for finding in report.findings:
             (self._voice.warning if finding.warning else self._voice.line)(finding.text)
@@ -219,22 +255,26 @@ class Loader:
             more = f" and {len(self.classes) - 8} more" if len(self.classes) > 8 else ""
             self._voice.line(f"train: classes of the label: {shown}{more}")
 
-    def _decide(self, found: Matrix) -> bool:
+    def _decide(self, found: Matrix, all_rows: Matrix) -> bool:
         """Return whether the bins have to stand on disk; raises ``ResourceError``."""
-        rows, columns = found.rows, found.schema.features
+        rows, columns = self._at_hand(found.rows), all_rows.schema.features
         if not binning.is_quantile(self._config.booster):
             if not isinstance(found.features, Csr):
                 memory.require_raw(rows, columns, self._limit)
             return False
         if isinstance(found.features, Csr) and not self._config.data.external_memory:
             return False  # the bounds are those of dense data
-        kept = self._kept(found)
+        in_file = self._team.any(is_spooled(found.features))
+        raw = 0 if in_file else memory.raw_bytes(rows, columns)
+        self._besides = self._held + raw
+        # What the raw rows hold for as long as the job trains: nothing without folds.
+        kept = 0 if self._config.cv is None else raw
         self._held += kept
         if self._by_sklearn:
-            self._check_forest(found)
+            self._check_forest(rows, columns, in_file=in_file)
             return False  # no bins
-        trees = self._trees(float(found.stats.missing.sum()) / max(1, rows * columns))
-        others = self._other_rows(rows)
+        missing = float(all_rows.stats.missing.sum()) / max(1, all_rows.rows * columns)
+        trees, others = self._trees(missing), self._other_rows(rows)
         plan = memory.choose(
             rows,
             columns,
@@ -246,13 +286,27 @@ class Loader:
             held=self._held,
         )
         if plan.way != "memory":
-            self._voice.line(plan.line)
+            self._say_of_worker(plan.line)
         if plan.external:
-            needed = memory.external_disk_bytes(rows, columns, others, trees)
+            # Workers on one machine have one disk.
+            beside = self._team.gather(platform.node()).count(platform.node())
+            needed = memory.external_disk_bytes(rows, columns, others, trees) * beside
             memory.require_disk(Path(tempfile.gettempdir()), needed)
         elif not kept:
             self._held += memory.held_bytes(rows, columns, trees)
         return plan.external
+
+    def _at_hand(self, rows: int) -> int:
+        """Return how many rows a worker has in memory at most, where this one has read ``rows``.
+
+        A forest is grown by workers that each have all rows.
+        """
+        counts = self._team.gather(rows)
+        return sum(counts) if self._config.is_forest else max(counts)
+
+    def _say_of_worker(self, line: str) -> None:
+        """Say what is true of the worker with the most rows."""
+        self._voice.line(line if self._team.alone else f"on one worker, {line}")
 
     @property
     def _by_sklearn(self) -> bool:
@@ -270,32 +324,53 @@ class Loader:
             threads=self._threads,
         )
 
-    def _check_forest(self, found: Matrix) -> None:
+    def _check_forest(self, rows: int, columns: int, *, in_file: bool) -> None:
         """Say if a forest on raw rows may not fit; raises ``ResourceError`` if it cannot."""
         line = memory.check_forest(
-            found.rows,
-            found.schema.features,
+            rows,
+            columns,
             outputs_of(self._config),
             self._limit,
             self._forest(),
-            self._other_rows(found.rows),
+            self._other_rows(rows),
             held=self._held,
-            in_file=self._config.cv is None and is_spooled(found.features),
+            in_file=self._config.cv is None and in_file and self._team.alone,
         )
         if line:
-            self._voice.line(line)
+            self._say_of_worker(line)
+
+    def holds_all(self, rows: int) -> bool:
+        """Return whether every worker's memory holds ``rows``, those of all, and trains on them.
+
+        The same on all workers; train has been loaded.
+        """
+        if self._limit is None or self.schema is None:
+            return True
+        columns, outputs = self.schema.features, outputs_of(self._config)
+        if not self._by_sklearn:
+            return rows <= memory.row_budget(
+                columns, outputs, self._limit, held=self._besides, trees=self._trees(), kept=True
+            )
+        try:
+            memory.check_forest(
+                rows, columns, outputs, self._limit, self._forest(), held=self._besides
+            )
+        except ResourceError:
+            return False
+        return True
 
     def folds_at_once(self, rows: int, held_out: int) -> int:
         """Return how many folds the memory holds side by side, at least 1.
 
-        Each trains on ``rows`` and is scored on ``held_out``.
+        Each trains on ``rows`` of this worker and is scored on ``held_out``. The same on all
+        workers, which all ask.
         """
         if self._on_disk or self.schema is None:
             return 1
         config, columns = self._config, self.schema.features
         return memory.folds_at_once(
-            rows,
-            held_out,
+            max(self._team.gather(rows)),
+            max(self._team.gather(held_out)),
             columns,
             outputs_of(config),
             self._limit,
@@ -303,12 +378,6 @@ class Loader:
             trees=self._trees(),
             forest=self._forest() if self._by_sklearn else None,
         )
-
-    def _kept(self, found: Matrix) -> int:
-        """Return what the raw rows hold for as long as the job trains: nothing without folds."""
-        if self._config.cv is None or is_spooled(found.features):
-            return 0
-        return memory.raw_bytes(found.rows, found.schema.features)
 
     def _other_rows(self, rows: int) -> int:
         """Estimate the rows still to come, from the sizes of the files."""

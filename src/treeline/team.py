@@ -53,7 +53,7 @@ class Team:
     def lane(self, number: int, lanes: int) -> Iterator[Team]:
         """Join, in a thread of its own, lane ``number`` of ``lanes``: a team of the same workers.
 
-        What runs in one lane does not wait for another. To be asked of ``lanes`` made by
+        What runs in one lane does not wait for another. To be joined once, after
         ``open_lanes``.
         """
         yield self

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from treeline import failure, trainer
-from treeline.compute import settle_native_threads
+from treeline.compute import Cgroup, Plan, settle_native_threads
 from treeline.console import Console
-from treeline.errors import PlatformError, Stopped, TreelineError, failure_text
-from treeline.opt_ml import Paths, read_job
+from treeline.failure import Outcome
+from treeline.opt_ml import Job, Paths, read_job
 from treeline.stopping import StopRequest
 from treeline.supervisor import supervise
 
@@ -28,30 +28,45 @@ def main(root: Path, environ: Mapping[str, str]) -> int:
 
 
 def train(root: Path, environ: Mapping[str, str]) -> int:
-    """Run the job in this process: train, or write why not."""
+    """Run the job in this process, or in several that this one watches; or write why not."""
     settle_native_threads(os.environ)
     console = Console()
-    warnings.showwarning = partial(_show_warning, console, {})
     file = Paths(root).failure
+    with warnings_to(console), StopRequest().installed() as stop:
+        ended = failure.outcome_of(partial(file.unlink, missing_ok=True))  # an earlier run's
+        if ended.status == 0:
+            ended = _run(root, environ, console, stop)
+        return ended.settle(file)
+
+
+def _run(root: Path, environ: Mapping[str, str], console: Console, stop: StopRequest) -> Outcome:
+    plans: list[tuple[Job, Plan]] = []
+
+    def alone() -> None:
+        job = read_job(root, environ)
+        plan = trainer.plan(job, Cgroup())
+        if plan.several:
+            plans.append((job, plan))
+        else:
+            trainer.run(job, console, stop, plan.alone())
+
+    ended = failure.outcome_of(alone)
+    for job, plan in plans:
+        from treeline import cluster  # Dask, which few jobs need
+
+        ended = cluster.run(job, plan, console, stop)
+    return ended
+
+
+@contextmanager
+def warnings_to(console: Console) -> Iterator[None]:
+    """Have what libraries warn of become lines of ``console``."""
+    before = warnings.showwarning
+    warnings.showwarning = partial(_show_warning, console, {})
     try:
-        file.unlink(missing_ok=True)  # an earlier run's, on a laptop
-        with StopRequest().installed() as stop:
-            trainer.run(read_job(root, environ), console, stop)
-    except Stopped:
-        console.line(
-            "Stopped on request. No model was written: save_model_on_termination=true keeps the "
-            "rounds trained so far, but for those of a job that is still among its folds."
-        )
-        return Stopped.exit_status
-    except MemoryError as error:
-        problem = PlatformError(
-            f"Out of memory: {error}", "Use an instance with more memory, or less data."
-        )
-        problem.__cause__ = error
-        return _fail(problem, file)
-    except Exception as error:
-        return _fail(error, file)
-    return 0
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _show_warning(
@@ -65,13 +80,3 @@ def _show_warning(
     mine = object()
     if said.setdefault(text, mine) is mine:  # one step, in whatever thread
         console.warning(text)
-
-
-def _fail(error: Exception, file: Path) -> int:
-    """Write the failure file and the log's last lines; return the exit status."""
-    text = failure_text(error)
-    # In the log a mistake of the user's needs no traceback; the file has it all the same.
-    known = isinstance(error, TreelineError)
-    print(f"ERROR: {error}" if known else f"ERROR: {text}", file=sys.stderr, flush=True)
-    failure.write(file, text)
-    return error.exit_status if isinstance(error, TreelineError) else 1

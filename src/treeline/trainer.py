@@ -6,22 +6,24 @@ import hashlib
 import importlib
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import treeline
 from treeline import artifacts, compute, fingerprint, hyperparameters, memory
 from treeline.artifacts import EarlierModel
+from treeline.checkpoints.shared import Shared
 from treeline.checkpoints.store import Checkpoints
-from treeline.compute import Cgroup, Compute
+from treeline.compute import Cgroup, Compute, Plan, Wish
 from treeline.console import Console
-from treeline.data import channel
+from treeline.data import channel, shares
 from treeline.data.channel import Dataset, Inputs
+from treeline.data.shares import Seat
 from treeline.errors import ChannelError, PlatformError, Stopped
-from treeline.hyperparameters import Config
+from treeline.hyperparameters import Config, together
 from treeline.metrics import names
 from treeline.metrics.log import MetricLog, Scores, number, plain
 from treeline.opt_ml import Job
@@ -33,39 +35,61 @@ if TYPE_CHECKING:
     from treeline.data.matrix import Schema
     from treeline.hyperparameters.config import Folds
     from treeline.loader import Loader
+    from treeline.team import Team
 
 
-def run(job: Job, console: Console, stop: StopRequest) -> None:
+_SEAT = Seat(0, 1, 0, 1)  # of a worker alone
+
+
+def plan(job: Job, cgroup: Cgroup) -> Plan:
+    """Return what this host has to open for ``job``; raises ``HyperparameterError``."""
+    config = hyperparameters.parse(job.hyperparameters, job.choices)
+    wish = Wish(config.compute, config.nthread, config.workers)
+    found = compute.choose(wish, len(job.hosts.all), cgroup)
+    if found.several:
+        together.check(config)
+    return found
+
+
+def run(
+    job: Job,
+    console: Console,
+    stop: StopRequest,
+    place: Compute | None = None,
+    seat: Seat = _SEAT,
+    lost: Sequence[str] = (),
+) -> None:
     """Train the model ``job`` asks for and leave it under the job's model directory.
 
-    Everything that can be refused without reading data is refused before the first heavy
-    import. Raises a ``TreelineError``, or ``Stopped`` if asked to stop with nothing to keep.
+    ``place`` is the opened compute path, with the team of workers that tell this story together,
+    ``seat`` where this one sits among them, and ``lost`` the hosts that were there at the start
+    and are not any more. Everything that can be refused without reading data is refused before the
+    first heavy import. Raises a ``TreelineError``, or ``Stopped`` if asked to stop with nothing to
+    keep.
     """
+    place = place or plan(job, Cgroup()).alone()
+    team = place.team
     config = hyperparameters.parse(job.hyperparameters, job.choices)
-    inputs = channel.resolve(job.channels, config.data, stop.check)
+    inputs, about = _inputs(job, config, place, seat, lost, stop)
     check_together(config, inputs.datasets)
-    check_one_host(job)
-    if inputs.model and config.cv:
+    if config.cv and team.any(inputs.model is not None):
         raise ChannelError(
             "Channel model: cross-validation starts every fold anew; an earlier model has seen "
             "rows that the folds hold out",
             "Leave the channel model or cv_folds out.",
         )
     earlier = artifacts.read_model(inputs.model) if inputs.model else None
-    first = job.hosts.current == job.hosts.all[0]  # the others read what it writes
-    checkpoints = Checkpoints(job.checkpoints, config.checkpoints, console, writes=first)
-    for text in config.notes:
-        console.line(text)
-    for text in config.warnings:
-        console.warning(text)
-    place = compute.choose(config.compute, config.nthread, Cgroup())
-    for text in (note for dataset in inputs.datasets.values() for note in dataset.notes):
-        console.line(text)
-    console.line(describe(config, inputs, place))
-
-    artifacts.clear(job.paths.model)
+    # The files of the channel may stand on one host only.
+    earlier = next((each for each in team.gather(earlier) if each is not None), None)
+    # The first worker keeps and reads them, and tells the others.
+    rules = config.checkpoints if team.leads else replace(config.checkpoints, required=False)
+    checkpoints = Checkpoints(job.checkpoints if team.leads else None, rules, console)
+    _introduce(config, inputs, team, console)
+    console.line(about)
+    if team.leads:
+        artifacts.clear(job.paths.model)
     with (
-        closing(MetricLog(console.line, job.paths.output_data)) as log,
+        closing(MetricLog(console.line, job.paths.output_data if team.leads else None)) as log,
         stop.deferred(),  # from here on there may be something to keep
     ):
         loader = _loader(config, inputs, place, console, stop, earlier)
@@ -79,6 +103,50 @@ def run(job: Job, console: Console, stop: StopRequest) -> None:
             if (kept := checkpoints.kept()) is not None:
                 console.line(kept)
             raise
+
+
+def _introduce(config: Config, inputs: Inputs, team: Team, console: Console) -> None:
+    """Say what is to be known before anything is read."""
+    for text in config.notes:
+        console.line(text)
+    for text in config.warnings:
+        console.warning(text)
+    for text in (note for dataset in inputs.datasets.values() for note in dataset.notes):
+        console.line(text)
+    for text in () if team.alone else together.inexact(config):
+        console.warning(f"{text}; so the model is another than that of one worker")
+
+
+def _inputs(
+    job: Job, config: Config, place: Compute, seat: Seat, lost: Sequence[str], stop: StopRequest
+) -> tuple[Inputs, str]:
+    """Return this worker's data sets, and the line that says what is about to be done."""
+    inputs = channel.resolve(
+        job.channels,
+        config.data,
+        stop.check,
+        several_hosts=len(job.hosts.all) > 1,
+        pipes=seat.local == 0,
+    )
+    about = describe(config, inputs, place)
+    return (inputs if place.team.alone else _shared(inputs, seat, place.team, lost)), about
+
+
+def _shared(inputs: Inputs, seat: Seat, team: Team, lost: Sequence[str]) -> Inputs:
+    """Return this worker's share of the data sets; raises ``PlatformError`` if rows are lost."""
+    for role, dataset in inputs.datasets.items():
+        if lost and dataset.distribution != shares.REPLICATED:
+            raise PlatformError(
+                f"Host {', '.join(lost)} is lost, and perhaps files of channel {role} with it: its "
+                f"S3DistributionType is {dataset.distribution}",
+                "on_host_loss=resume needs channels that are declared FullyReplicated.",
+            )
+    divided = {
+        role: shares.divide(inputs.datasets.get(role), role, seat, team) for role in channel.ROLES
+    }
+    return replace(
+        inputs, datasets={role: each for role, each in divided.items() if each is not None}
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +182,7 @@ class _Work:
                 on_round,
                 lambda: self.stop.requested,
                 self.model_before,
-                stage=self.checkpoints.stage(stage),
+                stage=Shared(self.checkpoints.stage(stage), self.place.team),
             )
             return fitted
         finally:
@@ -133,7 +201,8 @@ class _Work:
 
     def open_checkpoints(self) -> None:
         """Look for what an earlier start left, and say so; all of the data is read."""
-        if not self.checkpoints.active or self.loader.schema is None:
+        team = self.place.team
+        if not team.any(self.checkpoints.active) or self.loader.schema is None:
             return
         facts = fingerprint.facts(
             self.config,
@@ -144,7 +213,10 @@ class _Work:
             self.versions(),
             self.model_before,
         )
-        found = self.checkpoints.open(facts, self.config.rounds)
+        differs = not team.alone and together.inexact(self.config)
+        if differs and self.config.on_host_loss != "resume":
+            facts["workers"] = team.size
+        found = team.broadcast(self.checkpoints.open(facts, self.config.rounds))
         if found:
             self.log.resumed(self.checkpoints.described(found), found)
         if self.config.inexact_resume:
@@ -152,6 +224,11 @@ class _Work:
                 f"{self.config.inexact_resume}; a job that is interrupted ends with another model "
                 "(docs/spot.md says how much another)"
             )
+
+    def write(self, models: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+        """Write the models and the manifest, if this is the worker that does."""
+        if self.place.team.leads:
+            artifacts.write(self.job.paths.model, models, manifest)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what models depend on."""
@@ -197,11 +274,7 @@ def _train(work: _Work) -> None:
         "final_score": number(fitted.objective_value),
         "scores": plain(fitted.scores),
     }
-    artifacts.write(
-        work.job.paths.model,
-        models,
-        _manifest(work, name, _training(work, fitted), metrics),
-    )
+    work.write(models, _manifest(work, name, _training(work, fitted), metrics))
     work.log.final(
         fitted.last_round, fitted.scores, fitted.objective_metric, fitted.objective_value
     )
@@ -216,7 +289,8 @@ def _cross_validate(work: _Work) -> None:
     cv = work.config.cv
     if cv is None:
         raise AssertionError("no folds asked for")
-    folded = cross_validation.prepare(work.loader, work.config, work.job.paths.output_data)
+    team = work.place.team
+    folded = cross_validation.prepare(work.loader, work.config, work.job.paths.output_data, team)
     work.note()
     work.open_checkpoints()
     for text in folded.lines:
@@ -225,7 +299,7 @@ def _cross_validate(work: _Work) -> None:
         work.console.warning(text)
     predictions = OutOfFold()
     best = BestSoFar(work.config)
-    at_once = folded.at_once(work.place.threads)
+    at_once = folded.at_once(work.place.threads, team)
     work.console.line(
         f"{at_once} fold(s) side by side, {max(1, work.place.threads // at_once)} thread(s) each"
     )
@@ -263,23 +337,21 @@ def _cross_validate(work: _Work) -> None:
                 f"{'trees' if refit.is_forest else 'rounds'}; the folds' scores are those of "
                 "whole models"
             )
-    label = folded.pool.matrix.label
-    predictions.write(
-        work.job.paths.output_data,
-        work.config.objective,
-        label,
-        work.loader.classes,
-        folded.pool.matrix.origin.positions,
-    )
+    if team.leads:
+        predictions.write(
+            work.job.paths.output_data,
+            work.config.objective,
+            folded.pool.all.label,
+            work.loader.classes,
+            folded.pool.all.origin.positions,
+        )
     metrics = {
         "objective_metric": found.objective_metric,
         "final_score": number(found.objective_value),
         "scores": plain(scores),
         "cross_validation": folded.described(found, cv),
     }
-    artifacts.write(
-        work.job.paths.model, models, _manifest(work, next(iter(models)), training, metrics)
-    )
+    work.write(models, _manifest(work, next(iter(models)), training, metrics))
     for text in found.warnings:
         work.console.warning(text)
     unseen = {role: each for role, each in scores.items() if role != "train"}
@@ -311,10 +383,16 @@ def _loader(
         place.threads,
         loader.Voice(console.line, console.warning),
         stop,
-        memory.limit(Cgroup()),
+        _share(memory.limit(Cgroup()), place),
         schema,
         classes,
+        place.team,
     )
+
+
+def _share(limit: int | None, place: Compute) -> int | None:
+    """Return a worker's share of the memory that it has together with those beside it."""
+    return None if limit is None else limit // place.beside
 
 
 def _earlier_schema(origin: str, manifest: Mapping[str, Any]) -> tuple[Schema, Classes | None]:
@@ -378,18 +456,6 @@ def _check_folds(cv: Folds, datasets: Mapping[str, Dataset]) -> None:
         )
 
 
-def check_one_host(job: Job) -> None:
-    """Refuse to train the same model on every host of a cluster side by side."""
-    if len(job.hosts.all) > 1:
-        from treeline import hosts
-
-        hosts.wait_until_resolvable(job.hosts.all)
-        raise PlatformError(
-            f"The job has {len(job.hosts.all)} hosts; this image trains on one",
-            "Set the instance count to 1. With more, every host would train the same model.",
-        )
-
-
 def describe(config: Config, inputs: Inputs, place: Compute) -> str:
     """Return the line that says what is about to be done."""
     files = ", ".join(
@@ -405,9 +471,10 @@ def describe(config: Config, inputs: Inputs, place: Compute) -> str:
     if config.cv is not None:
         repeats = f", {config.cv.repeats} times" if config.cv.repeats > 1 else ""
         how += f", {_many(config.cv.folds, 'fold')}{repeats}"
+    workers = "" if place.team.alone else f"{place.team.size} workers, the first "
     return (
         f"treeline {treeline.__version__}: {config.objective}, {how}, "
-        f"{place.path} with {place.threads} thread(s), {files}"
+        f"{place.path} with {workers}{place.threads} thread(s), {files}"
     )
 
 
@@ -455,6 +522,7 @@ def _training(work: _Work, fitted: Fitted) -> dict[str, Any]:
         rounds: fitted.rounds_trained,
         "last_round": fitted.last_round,
         "compute": work.place.path,
+        "workers": work.place.team.size,
         "threads": work.place.threads,
         "earlier_model": None if work.earlier is None else _named(work.earlier),
     }

@@ -37,13 +37,15 @@ LAYERS = (
     {
         "treeline.supervisor",
         "treeline.train",
+        "treeline.cluster",
+        "treeline.worker",
         "treeline.script_mode",
         "treeline.entrypoint",
         "treeline.cli",
     },
 )
 # Who may look at the process's environment: the border; the others are handed what they need.
-ENVIRONMENT = {"train", "cli", "script_mode", "entrypoint"}
+ENVIRONMENT = {"train", "worker", "cli", "script_mode", "entrypoint"}
 HEAVY = {"numpy", "pyarrow", "xgboost", "pandas", "sklearn", "dask", "scipy", "boto3", "tqdm"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""How folds run side by side: their teams, their rounds in step, and what ends them."""
+"""How folds run side by side: their batches, their rounds in step, and what ends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from treeline.checkpoints.stage import NOWHERE, Stage
 from treeline.checkpoints.store import Checkpoints
 from treeline.compute import Compute
 from treeline.console import Console
-from treeline.cross_validation import Event, Fold, Folded, Validated, Validation, _Steps, _teams
+from treeline.cross_validation import Event, Fold, Folded, Validated, Validation, _batches, _Steps
 from treeline.data.audit import ColumnStats
 from treeline.data.matrix import Matrix, Origin, Schema
 from treeline.errors import DataError, Stopped
@@ -169,7 +169,7 @@ def job(tmp_path: Path) -> Job:
     return Job(tmp_path)
 
 
-# Teams
+# Batches
 
 
 @pytest.mark.parametrize(
@@ -185,11 +185,13 @@ def job(tmp_path: Path) -> Job:
         (9, 4, [3, 3, 3]),
     ],
 )
-def test_teams_are_as_few_and_as_even_as_can_be(folds: int, at_once: int, sizes: list[int]) -> None:
+def test_batches_are_as_few_and_as_even_as_can_be(
+    folds: int, at_once: int, sizes: list[int]
+) -> None:
     each = [Fold(number, 0, number) for number in range(folds)]
-    teams = list(_teams(each, at_once))
-    assert [len(team) for team in teams] == sizes
-    assert [fold for team in teams for fold in team] == each
+    batches = list(_batches(each, at_once))
+    assert [len(batch) for batch in batches] == sizes
+    assert [fold for batch in batches for fold in batch] == each
 
 
 # Rounds in step
@@ -334,7 +336,7 @@ def test_models_are_kept_only_if_asked(job: Job) -> None:
 
 
 @pytest.mark.parametrize(("threads", "at_once", "each"), [(8, 2, {4}), (5, 2, {2, 5}), (1, 3, {1})])
-def test_the_threads_are_divided_among_a_team(
+def test_the_threads_are_divided_among_a_batch(
     threads: int, at_once: int, each: set[int], job: Job
 ) -> None:
     algorithm = Scripted()
@@ -376,7 +378,7 @@ def test_a_fold_that_fails_ends_the_others_and_is_the_one_heard(failing: int, jo
     assert sorted(stopped) == [fold for fold in range(3) if fold != failing]
 
 
-def test_later_teams_do_not_begin_after_a_failure(job: Job) -> None:
+def test_later_batches_do_not_begin_after_a_failure(job: Job) -> None:
     def script(fold: int, log: Any, check: Any) -> None:
         raise ValueError(f"fold {fold}")
 

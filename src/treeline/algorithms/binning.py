@@ -58,7 +58,7 @@ def to_dmatrix(matrix: Matrix, binning: Binning, reference: xgb.DMatrix | None) 
     The matrix lets go of its features. The label is handed over only once they are gone: XGBoost
     copies it, and needs it no earlier.
     """
-    loaded, meta, types = library(), _Meta(matrix, binning.ranking), _feature_types(matrix)
+    loaded, meta, types = library(), _Meta(matrix, binning.ranking), feature_types(matrix)
     cuts = {"max_bin": binning.max_bin, "ref": reference} if binning.quantile else {}
     features = matrix.take_features()
     made: xgb.DMatrix
@@ -70,10 +70,26 @@ def to_dmatrix(matrix: Matrix, binning: Binning, reference: xgb.DMatrix | None) 
         rows = meta.rows(0, matrix.rows)
         label = rows.pop("label", None)
         kind = loaded.QuantileDMatrix if binning.quantile else loaded.DMatrix
-        made = kind(_raw(features), **rows, feature_types=types, nthread=binning.threads, **cuts)
+        made = kind(raw(features), **rows, feature_types=types, nthread=binning.threads, **cuts)
         del features
         if label is not None:
             made.set_label(label)
+    return made
+
+
+def weights(matrix: Matrix, how: Binning) -> dict[str, Any]:
+    """Return what of the rows, besides their features, has a say in the cuts."""
+    if matrix.weight is None:
+        return {}
+    rows = _Meta(matrix, how.ranking).rows(0, matrix.rows)
+    return {name: rows[name] for name in ("weight", "qid") if name in rows}
+
+
+def without_features(matrix: Matrix, how: Binning) -> xgb.DMatrix:
+    """Return the rows as XGBoost takes them, but without their features."""
+    rows = _Meta(matrix, how.ranking).rows(0, matrix.rows)
+    nothing = np.full((matrix.rows, 1), np.nan, np.float32)
+    made: xgb.DMatrix = library().DMatrix(nothing, nthread=how.threads, **rows)
     return made
 
 
@@ -96,7 +112,7 @@ class _Meta:
                 "Say which rows are a query, with group_column or qid, or leave the weights out.",
             )
         if ranking and matrix.group is not None:
-            sizes = group_sizes(matrix)
+            sizes = group_sizes(matrix) if matrix.rows else np.empty(0, np.int64)
             self.starts = np.concatenate([[0], np.cumsum(sizes)])
             self._columns["qid"] = matrix.group
             if matrix.weight is not None:
@@ -134,14 +150,16 @@ def _weight_of_groups(matrix: Matrix, starts: Any) -> Floats:
     return weights
 
 
-def _feature_types(matrix: Matrix) -> list[str] | None:
+def feature_types(matrix: Matrix) -> list[str] | None:
+    """Return XGBoost's word for every feature: c for categories, q for numbers; None: all q."""
     categories = matrix.schema.categories
     if not categories:
         return None
     return ["c" if j in categories else "q" for j in range(matrix.schema.features)]
 
 
-def _raw(features: Floats | Csr) -> Any:
+def raw(features: Floats | Csr) -> Any:
+    """Return the features as XGBoost takes them."""
     if not isinstance(features, Csr):
         return features
     from scipy.sparse import csr_matrix  # only sparse data pays for it
@@ -179,6 +197,8 @@ def _bounds(features: Floats | Csr, starts: Any) -> Iterator[tuple[int, int]]:
     rows, width = features.shape
     step = max(1, _SLICE_BYTES // (4 * width))
     first = 0
+    if not rows:  # of a worker that has none; XGBoost wants to see a slice
+        yield 0, 0
     while first < rows:
         last = min(first + step, rows)
         if starts is not None:
@@ -189,7 +209,7 @@ def _bounds(features: Floats | Csr, starts: Any) -> Iterator[tuple[int, int]]:
 
 def _part(features: Floats | Csr, first: int, last: int) -> Any:
     if isinstance(features, Csr):
-        return _raw(features)[first:last]
+        return raw(features)[first:last]
     return np.asarray(features[first:last])
 
 

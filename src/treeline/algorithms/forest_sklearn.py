@@ -2,8 +2,8 @@
 
 The trees are those of ``RandomForestClassifier`` and ``RandomForestRegressor`` with the same
 parameters and the same seed. They are grown a batch at a time (``warm_start``, which draws the
-same seeds), so that a request to stop is heard in between; a batch that is grown is bytes of a
-model from then on, and ``warm_start`` only counts the trees that were.
+same seeds), and a batch that is grown is bytes of a model from then on; ``warm_start`` only counts
+the trees that were, and those of the batch that another worker grows.
 
 ``n_bins`` rounds every value of a column with more distinct values up to the next of ``n_bins``
 quantiles (of the rows, unweighted) before the trees are grown, and afterwards moves every
@@ -12,18 +12,16 @@ threshold down to the quantile below it: raw values then go the same way as roun
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treeline import memory
-from treeline.algorithms import model_parts
 from treeline.algorithms.forest_model import Tree, encoded, in_one_round
+from treeline.algorithms.forest_parts import grown_together
 from treeline.algorithms.interface import Loaded, Predictions
 from treeline.checkpoints.stage import Stage
 from treeline.compute import Cgroup
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
     from treeline.compute import Compute
     from treeline.hyperparameters import Config
 
-# A batch of trees that takes less is followed by one twice as large; a stop waits for a batch.
-_SHORT = 1.0  # seconds
-
 
 class SklearnForest:
     """The data sets as arrays, and the forest grown on that of train.
@@ -51,6 +46,7 @@ class SklearnForest:
     def __init__(self, config: Config, compute: Compute, classifies: bool, outputs: int) -> None:
         self._config = config
         self._threads = compute.threads
+        self._team = compute.team
         self._classifies = classifies
         self._outputs = outputs
         self._features: dict[str, Floats] = {}
@@ -75,18 +71,18 @@ class SklearnForest:
         if self._config.forest.n_bins is not None:
             self._cuts = round_up(features, self._config.forest.n_bins)
         label = self._label.astype(np.int64 if self._classifies else np.float64)
-        total, batch = forest.n_estimators, self._threads
-        grown = _Grown(part["model"] for part in stage.restore(total).parts)
-        forest.estimators_ = [None] * grown.count
-        while grown.count < total and not (grown.count and stop_requested()):
-            started = time.monotonic()
-            forest.set_params(n_estimators=min(grown.count + batch, total))
+        total = forest.n_estimators
+
+        def some(first: int, end: int) -> bytes:
+            forest.estimators_ = [None] * first
+            forest.set_params(n_estimators=end)
             forest.fit(features, label, self._weight)
-            if time.monotonic() - started < _SHORT:
-                batch *= 2
-            grown.add(self._encoded(forest, grown.count, total))
-            stage.keep(grown.count, None, grown.sections)
-        stage.flush(grown.sections)
+            return self._encoded(forest, first, total)
+
+        before = [part["model"] for part in stage.restore(total).parts]
+        grown = grown_together(
+            some, total, self._threads, before, self._team, stop_requested, stage
+        )
         if grown.count < total and not self._config.save_model_on_termination:
             raise Stopped
         made = in_one_round(grown.taken(), grown.count, self._outputs, total / grown.count)
@@ -145,33 +141,6 @@ class SklearnForest:
             weight=tree.weighted_n_node_samples,
             gain=worth - worth[tree.children_left] - worth[tree.children_right],
         )
-
-
-class _Grown:
-    """The trees grown so far, as models of XGBoost with a batch each."""
-
-    def __init__(self, models: Iterable[bytes]) -> None:
-        self._models = list(models)
-        self._ends = list(accumulate(map(model_parts.rounds, self._models), initial=0))
-
-    @property
-    def count(self) -> int:
-        return self._ends[-1]
-
-    def add(self, model: bytes) -> None:
-        self._models.append(model)
-        self._ends.append(self.count + model_parts.rounds(model))
-
-    def sections(self, first: int, end: int) -> Mapping[str, bytes]:
-        """Return the trees of some batches, for a checkpoint."""
-        batches = slice(self._ends.index(first), self._ends.index(end))
-        return {"model": model_parts.joined(self._models[batches])}
-
-    def taken(self) -> bytearray:
-        """Return all trees as one model, and let go of them."""
-        whole = bytearray(model_parts.joined(self._models))
-        self._models.clear()
-        return whole
 
 
 def round_up(features: Floats, bins: int) -> dict[int, Floats]:

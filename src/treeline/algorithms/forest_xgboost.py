@@ -10,7 +10,8 @@ them (multi_output_tree).
 Every tree is a round of its own, on gradients that no tree before it has changed, so that a
 request to stop is heard after each; ``forest_model.in_one_round`` puts them together. XGBoost's
 own way, all trees in one call (num_parallel_tree), costs as much and hears nothing until the last
-one is grown. What a tree draws depends on its number and the seed alone.
+one is grown. What a tree draws depends on its number and the seed alone, so workers of a team
+grow different trees of the same forest (``forest_parts``), each with a booster of its own.
 
 Two things are XGBoost's: rows are drawn without replacement, so for ``bootstrap`` as many as a
 bootstrap sample has different ones (1 - 1/e of all), and ``min_samples_leaf`` counts their
@@ -19,7 +20,7 @@ weights where they have some.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from treeline.algorithms import binning, model_parts
-from treeline.algorithms.forest_model import in_one_round
+from treeline.algorithms.forest_model import Tree, encoded, in_one_round
+from treeline.algorithms.forest_parts import grown_together
 from treeline.algorithms.interface import Loaded, Predictions
 from treeline.algorithms.library import library
 from treeline.checkpoints.stage import Stage
@@ -96,33 +98,90 @@ class XgboostForest:
         start = 0.0 if self._classifies else float(np.average(self._target, weights=self._weight))
         grad, hess = self._gradients(start)
         self._target = np.empty(0, np.float32)  # XGBoost has a copy
-        booster, grown = self._begun(self._parameters(train.num_col(), start), stage)
-        booster.predict(train)  # XGBoost keeps what it has predicted up to date, at little cost
-        sections = partial(_sections, booster)
-        while grown < asked.n_estimators and not (grown and stop_requested()):
-            booster.boost(train, grown, grad=grad, hess=hess)
-            grown += 1
-            stage.keep(grown, None, sections)
-        stage.flush(sections)
+        parameters = self._parameters(train.num_col(), start)
+        restored = stage.restore(asked.n_estimators, binning.cuts_digest(train))
+        before = [part["model"] for part in restored.parts]
+        grow = self._alone if self._compute.team.alone else self._together
+        content, grown = grow(parameters, (grad, hess), before, stop_requested, stage)
         del grad, hess
-        if grown == asked.n_estimators:
-            self._fitted = booster.predict(train)
-        elif not self._config.save_model_on_termination:
+        if grown < asked.n_estimators and not self._config.save_model_on_termination:
             raise Stopped
-        content = booster.save_raw("ubj")
-        del booster, sections
         made = in_one_round(content, grown, self._outputs, asked.n_estimators / grown)
         made.set_param({"nthread": self._compute.threads, "device": self._compute.device})
         return made, grown
 
-    def _begun(self, parameters: dict[str, Any], stage: Stage) -> tuple[xgb.Booster, int]:
-        """Return the booster to add trees to, with those of an earlier start, and their number."""
-        train, asked = self._matrices["train"], self._config.forest
-        restored = stage.restore(asked.n_estimators, binning.cuts_digest(train))
-        parts = [part["model"] for part in restored.parts]
-        if not parts:
-            return library().Booster(parameters, [train]), 0
-        return model_parts.booster(parts, parameters, [train]), restored.rounds
+    def _alone(
+        self,
+        parameters: dict[str, Any],
+        gradients: tuple[Floats, Floats],
+        before: Sequence[bytes],
+        stop_requested: Callable[[], bool],
+        stage: Stage,
+    ) -> tuple[bytearray, int]:
+        """Add trees to those of an earlier start; return the model and the number of its trees."""
+        train, total = self._matrices["train"], self._config.forest.n_estimators
+        booster, grown = library().Booster(parameters, [train]), 0
+        if before:
+            booster = model_parts.booster(before, parameters, [train])
+            grown = booster.num_boosted_rounds()
+        booster.predict(train)  # XGBoost keeps what it has predicted up to date, at little cost
+        sections = partial(_sections, booster)
+        while grown < total and not (grown and stop_requested()):
+            booster.boost(train, grown, grad=gradients[0], hess=gradients[1])
+            grown += 1
+            stage.keep(grown, None, sections)
+        stage.flush(sections)
+        if grown == total:
+            self._fitted = booster.predict(train)
+        return booster.save_raw("ubj"), grown
+
+    def _together(
+        self,
+        parameters: dict[str, Any],
+        gradients: tuple[Floats, Floats],
+        before: Sequence[bytes],
+        stop_requested: Callable[[], bool],
+        stage: Stage,
+    ) -> tuple[bytearray, int]:
+        """Grow this worker's trees; return the model of all workers' trees and their number."""
+        train, team = self._matrices["train"], self._compute.team
+        total = self._config.forest.n_estimators
+        blank = team.apart(partial(self._blank, parameters))
+        # The model has a base_score for each output; the one number would take their place.
+        others = {name: value for name, value in parameters.items() if name != "base_score"}
+
+        def some(first: int, end: int) -> bytes:
+            booster = library().Booster(parameters, [train])
+            if first:
+                booster = blank[:first]
+                booster.set_param(others)
+            for number in range(first, end):
+                booster.boost(train, number, grad=gradients[0], hess=gradients[1])
+            return bytes(booster[first:end].save_raw("ubj"))
+
+        grown = grown_together(some, total, 1, before, team, stop_requested, stage)
+        return grown.taken(), grown.count
+
+    def _blank(self, parameters: dict[str, Any]) -> xgb.Booster:
+        """Return a booster of trees without a split, to begin with any tree of the forest.
+
+        What XGBoost draws for a tree depends on how many there are before it, not on what they
+        are.
+        """
+        train, total = self._matrices["train"], self._config.forest.n_estimators
+        leaf = Tree(
+            left=np.array([-1]),
+            right=np.array([-1]),
+            feature=np.zeros(1, np.int64),
+            threshold=np.zeros(1),
+            missing_left=np.zeros(1, np.uint8),
+            value=np.zeros((1, self._outputs)),
+            weight=np.zeros(1),
+            gain=np.zeros(1),
+        )
+        trees = encoded([leaf] * total, train.num_col(), self._outputs, total)
+        begun = bytes(library().Booster(parameters, [train]).save_raw("ubj"))
+        return model_parts.booster([trees, begun], parameters, [train])
 
     def predict(self, model: xgb.Booster, role: str) -> Predictions:
         """Return the model's predictions for a data set."""

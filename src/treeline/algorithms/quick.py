@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from treeline.data.records import Floats
+from treeline.team import ALONE, Team
 
 _PIECE = 1 << 15  # rows worked on at a time, in the processor's cache
 _LARGEST = np.float32(88.7)  # exp of more is beyond float32
@@ -24,18 +25,22 @@ _LEAST = np.float32(1e-16)
 
 
 class TrainLogloss:
-    """Logloss of labels that are 0 or 1; ``label`` and ``weight`` are (rows,) float32."""
+    """Logloss of labels that are 0 or 1; ``label`` and ``weight`` are (rows,) float32.
+
+    They are this worker's rows; the logloss is that of the rows of all workers of ``team``.
+    """
 
     name = "logloss"
 
-    def __init__(self, label: Floats, weight: Floats | None) -> None:
+    def __init__(self, label: Floats, weight: Floats | None, team: Team = ALONE) -> None:
         self._negative = (label == 0).view(np.uint8)  # a byte a row, for as long as the job trains
         self._weight = weight
         total = len(label) if weight is None else np.sum(weight, dtype=np.float64)
-        self._total = float(total)
+        self._team = team
+        self._total = float(team.total(np.array([total], np.float64))[0])
 
     def of(self, margin: Floats) -> float:
-        """Return the (weighted) mean for ``margin``, (rows,) float32."""
+        """Return the (weighted) mean over all workers for ``margin``, (rows,) float32."""
         loss = 0.0
         for first in range(0, len(margin), _PIECE):
             rows = slice(first, first + _PIECE)
@@ -47,7 +52,7 @@ class TrainLogloss:
             if self._weight is not None:
                 np.multiply(part, self._weight[rows], out=part)
             loss -= float(np.sum(part, dtype=np.float64))
-        return loss / self._total
+        return float(self._team.total(np.array([loss], np.float64))[0]) / self._total
 
 
 def suits(

@@ -1,4 +1,4 @@
-"""Random forests on one machine: fit, predict, save, load.
+"""Random forests by one worker or several: fit, predict, save, load.
 
 Two engines grow them: scikit-learn (``forest_sklearn``) and XGBoost's forest mode
 (``forest_xgboost``), which takes bins, less time and either device. Both predict the mean over
@@ -9,6 +9,12 @@ of XGBoost with one round of trees (``forest_model`` says why): any machine load
 The model's objective is reg:squarederror whatever was learned, because its leaves hold what they
 predict: a number, the probability of class 1, or one probability a class. The job's own objective
 is noted in the model's attributes.
+
+Workers of a team divide the trees, not the rows: each has all rows of train and grows its part of
+every batch of trees (``forest_parts``), and as a tree depends on its number and the seed alone,
+the forest is byte for byte that of one worker. XGBoost would take what one of them does for a step
+of all, so it is used where it knows nothing of the team. Rows that are only scored stay with the
+worker that read them.
 """
 
 from __future__ import annotations
@@ -17,19 +23,22 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from treeline.algorithms import labels, xgboost
+from treeline.algorithms import labels, shared_scores, xgboost
 from treeline.algorithms.forest_sklearn import SklearnForest
 from treeline.algorithms.forest_xgboost import DISTINCT, XgboostForest
 from treeline.algorithms.interface import Data, Fitted, Loaded, OnRound, Predictions
 from treeline.algorithms.library import library
 from treeline.checkpoints.stage import NOWHERE, Stage
+from treeline.data.everyone import gathered
 from treeline.data.matrix import Matrix
 from treeline.data.records import Floats
-from treeline.errors import ChannelError, HyperparameterError
+from treeline.errors import ChannelError, HyperparameterError, ResourceError
 from treeline.hyperparameters import Config
 from treeline.metrics import computed, names
 
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
 
     from treeline.compute import Compute
     from treeline.data.matrix import Schema
+    from treeline.team import Team
 
 
 save = xgboost.save
@@ -57,6 +67,14 @@ class _Engine(Protocol):
         """Return the model's predictions for a data set."""
 
 
+@runtime_checkable
+class _Bounded(Protocol):
+    """Who knows how many rows the workers can hold."""
+
+    def holds_all(self, rows: int) -> bool:
+        """Return whether every worker can hold ``rows`` and train on them."""
+
+
 def fit(
     data: Data,
     config: Config,
@@ -74,10 +92,11 @@ def fit(
     Each data set is loaded once. Trees that ``stage`` has are not grown again, and those that are
     grown are kept there, a round each. ``keep`` are the data sets whose predictions are wanted:
     (rows,) numbers or probabilities of class 1, or (rows, classes) probabilities, also for
-    multi:softmax.
+    multi:softmax; of several workers each has those of the rows that it loaded.
     Raises ``ChannelError`` for an earlier model, ``DataError`` for labels that the forest cannot
-    learn, ``HyperparameterError`` for more ``max_features`` than there are columns, and
-    ``Stopped`` if asked to stop when there is nothing to keep.
+    learn, ``HyperparameterError`` for more ``max_features`` than there are columns,
+    ``ResourceError`` for more rows than each of several workers can hold, and ``Stopped`` if asked
+    to stop when there is nothing to keep.
     """
     if earlier is not None:
         raise ChannelError(
@@ -85,23 +104,36 @@ def fit(
             "Leave the channel out, and set n_estimators to the number of trees you want.",
         )
     library()  # before scikit-learn, whose import it would make slow, and hide from other threads
+    team = compute.team
     with xgboost.xgboost_errors(), ExitStack() as scratch:
         engine: _Engine | None = None
         truths: dict[str, computed.Truth] = {}
+        numbers: dict[str, NDArray[np.int64]] = {}  # of this worker's rows among all
         for role in data.roles:
             one = data.load(role)
-            truths[role] = _truth(one.matrix, config)
+            truths[role] = _truth(one.all, config)
+            if one.numbers is not None:
+                numbers[role] = one.numbers
             if engine is None:
                 config = settled(config, one.matrix.schema.features)
                 engine = _engine(config, compute, scratch)
-            engine.add(role, one)
+                if one.everyone is not None:
+                    check_held(one.everyone.rows, data)
+                one = whole(one, team)
+            team.apart(partial(engine.add, role, one))
             del one
         if engine is None:
             raise AssertionError("a forest without data")
         loaded()
         model, grown = engine.grow(stop_requested, stage)
         model.set_attr(algorithm="random_forest", objective=config.objective)
-        predictions = {role: _bounded(model, engine.predict(model, role)) for role in truths}
+        predictions = {
+            role: _bounded(model, team.apart(partial(engine.predict, model, role)))
+            for role in truths
+        }
+    for role in numbers:
+        if role != "train":  # of train every worker has all rows
+            predictions[role] = shared_scores.gathered(predictions[role], team)
     scores = {role: _scores(config, predictions[role], truths[role]) for role in truths}
     each_round = {role: scores[role] for role in truths if role in data.scored_each_round}
     if each_round:
@@ -115,7 +147,10 @@ def fit(
         objective_metric=f"{followed}:{metric}",
         objective_value=scores[followed][metric],
         outcome="completed" if grown == config.forest.n_estimators else "terminated",
-        predictions={role: predictions[role] for role in keep},
+        predictions={
+            role: predictions[role][numbers[role]] if role in numbers else predictions[role]
+            for role in keep
+        },
     )
 
 
@@ -125,6 +160,23 @@ def predict(model: xgb.Booster, features: Floats) -> Predictions:
     (rows,) numbers or probabilities of class 1, or (rows, classes) probabilities.
     """
     return _bounded(model, model.inplace_predict(features))
+
+
+def whole(loaded: Loaded, team: Team) -> Loaded:
+    """Return the rows of all workers with their features, if they are not that already."""
+    if loaded.everyone is None:
+        return loaded
+    return Loaded(gathered(loaded.matrix, team), loaded.on_disk)
+
+
+def check_held(rows: int, loader: object) -> None:
+    """Raise ``ResourceError`` if ``loader`` knows that one of the workers cannot hold ``rows``."""
+    if isinstance(loader, _Bounded) and not loader.holds_all(rows):
+        raise ResourceError(
+            f"Each worker grows its trees on all {rows:,} rows, and the memory of one of them does "
+            "not hold so many",
+            "Use instances with more memory, or algorithm=xgboost, whose workers divide the rows.",
+        )
 
 
 def settled(config: Config, columns: int) -> Config:

@@ -1,12 +1,17 @@
-"""XGBoost on one machine: fit, predict, save, load.
+"""XGBoost by one worker or several: fit, predict, save, load.
 
 The boosting loop is XGBoost's own (``xgboost.train``) with the listeners taken out: it hands
 every round's scores to one function and looks at one flag. Trees, and so models, are byte for
 byte those of ``xgboost.train`` with the same parameters and the same matrix.
+
+Workers of a team train one model, each on its own rows: XGBoost adds up their histograms, the
+cuts are those of all rows (``shared_cuts``), and so are the scores (``shared_scores``). All of
+them take every step, and every decision is the same on each.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.algorithms import binning, model_parts, quick
+from treeline.algorithms import binning, model_parts, quick, shared_cuts, shared_scores
 from treeline.algorithms.early_stopping import EarlyStopping
 from treeline.algorithms.interface import Data, Fitted, Loaded, OnRound
 from treeline.algorithms.library import library
@@ -57,13 +62,14 @@ def fit(
     ``keep`` are the data sets whose predictions are wanted, ``stage`` has the rounds of an earlier
     start and keeps those of this one. Raises ``DataError`` for data that the
     objective cannot use, ``AlgorithmError`` for what XGBoost itself refuses, and ``Stopped`` if
-    asked to stop when there is nothing to keep.
+    asked to stop when there is nothing to keep. All workers of ``compute.team`` call it alike; the
+    predictions are those of each worker's own rows, the scores those of all.
     """
     with xgboost_errors(), ExitStack() as scratch:
         training = _Training(data, config, compute, earlier, scratch)
         scratch.callback(training.matrices.clear)  # before the folders of bins on disk go
         loaded()
-        return training.run(on_round, stop_requested, keep, stage)
+        return training.run(on_round, lambda: compute.team.any(stop_requested()), keep, stage)
 
 
 def notes(schema: Schema, config: Config) -> tuple[str, ...]:
@@ -101,21 +107,26 @@ class _Training:
         scratch: ExitStack,
     ) -> None:
         self.config = config
+        self.team = compute.team
         called = config.computed_as.values()
         self.native = [name for name in called if _metric(name).native]
         self.computed = [name for name in called if not _metric(name).native]
         self.printed = {name: asked for asked, name in config.computed_as.items()}
-        self.truths: dict[str, computed.Truth] = {}
+        self.not_summed = shared_scores.not_summed(self.native, config.objective, self.team)
+        self.whole: dict[str, shared_scores.Native] = {}
+        self.ours: dict[str, shared_scores.Computed] = {}
         self.matrices: dict[str, xgb.DMatrix] = {}
         self.logloss: quick.TrainLogloss | None = None
         self.scored = [role for role in data.roles if role in data.scored_each_round]
-        for role in data.roles:
-            self._bin(role, data.load(role), compute, scratch)
         parameters: dict[str, Any] = {**config.booster, "nthread": compute.threads}
         parameters["device"] = compute.device
-        if self.native:
-            parameters["eval_metric"] = self.native
+        summed = [name for name in self.native if name not in self.not_summed]
+        if summed:
+            parameters["eval_metric"] = summed
         self.parameters = parameters
+        self.base_score: str | None = None
+        for role in data.roles:
+            self._bin(role, data.load(role), compute, scratch)
         self.start = 0 if earlier is None else self._check_earlier(earlier)
         self.earlier = earlier
         self.stopping: EarlyStopping | None = None
@@ -161,6 +172,7 @@ class _Training:
             self._check_followed(stopping, index + 1 - self.start)
             if stopping.best_round != index:
                 booster, last = best.model(), stopping.best_round
+        self._check_agreed(booster)
         # Measured on the model that is saved, not remembered from the round.
         scores = self._score(booster, last, self.matrices)
         data, metric = self.config.followed(scores)
@@ -191,10 +203,16 @@ class _Training:
             model = None if self.earlier is None else bytearray(self.earlier)
             booster = library().Booster(self.parameters, cache, model_file=model)
         goes_on = before.rounds > 0 or self.earlier is not None
+        if goes_on:
+            self.base_score = None
+        if self.base_score is not None:
+            booster.set_param({"base_score": self.base_score})
         self.bias_lost = goes_on and bool(self.parameters.get("lambdarank_unbiased"))
         # What an earlier model says of its own training and columns is not true of this one.
         booster.set_attr(best_iteration=None, best_score=None)
         booster.feature_names = booster.feature_types = None
+        if not self.team.alone:  # XGBoost does not take them over from a worker without rows
+            booster.feature_types = cache[0].feature_types
         return booster
 
     def _rounds(self, first: int, end: int) -> Mapping[str, bytes]:
@@ -211,6 +229,10 @@ class _Training:
         # Biases are no part of a model, and XGBoost accepts a round without them only as the first.
         self.booster.update(self.matrices["train"], 0 if self.bias_lost else index)
         self.bias_lost = False
+        if self.base_score is not None:
+            # As if XGBoost had found it by itself: the model says so.
+            self.booster.set_param({"boost_from_average": 1})
+            self.base_score = None
         return self._score_round(index) if self.scored else None
 
     def _check_wanted(self, outcome: str) -> None:
@@ -242,15 +264,32 @@ class _Training:
                 "metric last in eval_metric.",
             )
 
+    def _check_agreed(self, booster: xgb.Booster) -> None:
+        """Raise ``AlgorithmError`` if the workers have not come to the same model."""
+        if self.team.alone:
+            return
+        digests = self.team.gather(hashlib.blake2b(save(booster), digest_size=16).hexdigest())
+        differ = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+        if differ:
+            raise AlgorithmError(
+                f"the workers have trained different models: that of worker {differ[0]} is not "
+                "that of worker 0",
+                "Train on one machine, with compute=singleCPU.",
+            )
+
     def _bin(self, role: str, loaded: Loaded, compute: Compute, scratch: ExitStack) -> None:
         """Give a data set to XGBoost, which keeps only its bins."""
         matrix, booster = loaded.matrix, self.config.booster
+        if not self.team.alone:
+            self._check_shares(role, loaded)
         if self.computed:
-            self.truths[role] = self._truth(matrix)
+            truth = self._truth(loaded.all) if self.team.leads else None
+            self.ours[role] = shared_scores.Computed(truth, self.config.objective, self.team)
         # Not looked at where it is not used.
-        label = matrix.label if role == "train" and role in self.scored else None
-        if label is not None and quick.suits(self.config.objective, self.native, booster, label):
-            self.logloss = quick.TrainLogloss(label, matrix.weight)
+        label = loaded.all.label if role == "train" and role in self.scored else None
+        suits = quick.suits(self.config.objective, self.native, booster, label)
+        if suits and matrix.label is not None:
+            self.logloss = quick.TrainLogloss(matrix.label, matrix.weight, self.team)
         folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
         how = binning.Binning(
             quantile=binning.is_quantile(booster),
@@ -259,7 +298,44 @@ class _Training:
             threads=compute.threads,
             disk=None if folder is None else Path(scratch.enter_context(folder)),
         )
-        self.matrices[role] = binning.to_dmatrix(matrix, how, self.matrices.get("train"))
+        if self.not_summed:
+            self.whole[role] = shared_scores.Native(
+                loaded.all, how, self.not_summed, self.parameters, self.team
+            )
+        reference = self.matrices.get("train")
+        if reference is None and how.quantile and not self.team.alone:
+            reference = shared_cuts.reference(matrix, loaded.all, how, self.team)
+        if role == "train" and not self.team.alone:
+            everyone = loaded.all
+            self.base_score = shared_scores.base_score(everyone, how, self.parameters, self.team)
+        self.matrices[role] = binning.to_dmatrix(matrix, how, reference)
+
+    def _check_shares(self, role: str, loaded: Loaded) -> None:
+        """Refuse rows that this objective cannot use where they are divided among workers."""
+        matrix, rows = loaded.matrix, self.team.gather(loaded.matrix.rows)
+        alone = "Set compute=singleCPU, which trains on one worker."
+        if self.config.objective == "reg:absoluteerror" and role == "train" and 0 in rows:
+            raise DataError(
+                f"{role}: worker {rows.index(0)} of {len(rows)} has no rows, and "
+                "objective=reg:absoluteerror needs some on each",
+                f"Use fewer workers. {alone}",
+            )
+        if not self.config.objective.startswith("rank:"):
+            return
+        if matrix.group is None:
+            raise DataError(
+                f"{role}: no group_column and no qid, so all rows are one query, which cannot be "
+                "divided among workers",
+                f"Say which rows are a query, with group_column or qid. {alone}",
+            )
+        means = [mean for mean in self.team.gather(_mean_weight(matrix)) if mean is not None]
+        if not np.allclose(means, means[:1], rtol=1e-6):
+            raise DataError(
+                f"{role}: the queries of worker 0 have a mean weight of {means[0]:g}, those of "
+                f"another {max(means, key=lambda mean: abs(mean - means[0])):g}; XGBoost weighs "
+                "the queries of each worker by themselves",
+                f"{alone} Or leave the weights out.",
+            )
 
     def _check_earlier(self, earlier: bytes) -> int:
         """Refuse a damaged model, or one of other data or another objective; return its rounds."""
@@ -317,11 +393,23 @@ class _Training:
     ) -> dict[str, dict[str, float]]:
         scores: dict[str, dict[str, float]] = {role: {} for role in roles}
         evals = [(self.matrices[role], role) for role in scores]
+        if self.not_summed and self.not_summed == self.native:
+            evals = []
         for part in booster.eval_set(evals, index).split("\t")[1:] if evals else ():
             name, value = part.rsplit(":", 1)
             role, metric = name.split("-", 1)
             scores[role][self.printed.get(metric, metric)] = float(value)
-        return scores
+        return {role: self._with_whole(booster, role, found) for role, found in scores.items()}
+
+    def _with_whole(
+        self, booster: xgb.Booster, role: str, summed: dict[str, float]
+    ) -> dict[str, float]:
+        """Add what XGBoost does not compute of all workers' rows, where it belongs."""
+        if not self.not_summed:
+            return summed
+        found = self.whole[role].of(booster.predict(self.matrices[role], output_margin=True))
+        values = {**summed, **{self.printed.get(name, name): v for name, v in found.items()}}
+        return {name: values[name] for name in (self.printed.get(n, n) for n in self.native)}
 
     def _with_computed(
         self, scores: dict[str, dict[str, float]], booster: xgb.Booster
@@ -329,9 +417,7 @@ class _Training:
         if self.computed:
             for role, found in scores.items():
                 prediction = booster.predict(self.matrices[role])
-                found |= computed.evaluate(
-                    self.computed, self.config.objective, prediction, self.truths[role]
-                )
+                found |= self.ours[role].of(self.computed, prediction)
         return scores
 
 
@@ -370,6 +456,14 @@ class _Best:
             return {}
         found = {"weights": model_parts.weights(save(self._booster)), "best": self._weights}
         return {name: weights for name, weights in found.items() if weights is not None}
+
+
+def _mean_weight(matrix: Matrix) -> float | None:
+    """Return the mean weight of the queries; None where there are none."""
+    if matrix.group is None or matrix.weight is None or not matrix.rows:
+        return None
+    firsts = np.flatnonzero(np.diff(matrix.group, prepend=-1))
+    return float(np.mean(matrix.weight[firsts], dtype=np.float64))
 
 
 def _earlier_model(content: bytes) -> xgb.Booster:

@@ -116,6 +116,15 @@ class ColumnStats:
             self._dense(block, np.isnan(block) if missing is None else missing)
             self.rows += len(block)
 
+    def join(self, other: ColumnStats) -> None:
+        """Take in what another worker found of its rows."""
+        self._grow(other.width)
+        width = other.width
+        self.rows += other.rows
+        self.present[:width] += other.present
+        self.smallest[:width] = np.fmin(self.smallest[:width], other.smallest)
+        self.largest[:width] = np.fmax(self.largest[:width], other.largest)
+
     def _grow(self, width: int) -> None:
         more = width - self.width
         if more > 0:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # Channel names by role. The RAPIDS example and the SDK's default call the first one "training".
 ROLES = {"train": ("train", "training"), "validation": ("validation",), "test": ("test",)}
 MODEL = "model"  # the channel with an earlier job's model, to go on from
-# Mounted by the SDK's script mode; the default job has no use for it.
-_IGNORED = ("code",)
+# Mounted by the SDK's script mode; certificates. No data.
+_IGNORED = ("code", "tls")
 
 # Values of inputdataconfig.json; "None" has become None. Source: API reference, Channel.
 _DECLARED = {
@@ -46,6 +46,7 @@ class Dataset:
 
     ``bytes`` is their size on disk, 0 for a FIFO. ``partition_names`` are the columns that the
     folders' names give, if the job asked for them; each source has its values in that order.
+    ``distribution`` is the channel's S3DistributionType, None where it was not declared.
     """
 
     role: str
@@ -55,6 +56,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     bytes: int = 0
     partition_names: tuple[str, ...] = ()
+    distribution: str | None = None
 
     def checked(self) -> Iterator[Source]:
         """Yield the sources in reading order, each opened and seen to be in the format.
@@ -78,9 +80,13 @@ def resolve(
     channels: Mapping[str, Channel],
     options: DataOptions,
     check: Callable[[], None] | None = None,
+    several_hosts: bool = False,
+    pipes: bool = True,
 ) -> Inputs:
     """Return the data set of each role that was given; ``train`` always is among them.
 
+    With ``several_hosts`` a role without files is left out, train too: another host may have
+    some. Without ``pipes`` a Pipe channel is left out: another worker of the host reads it.
     ``check`` raises if the job was asked to stop; it is called while a FIFO is waited for. Raises
     ``ChannelError`` for an unknown channel, a missing or empty one, or a declaration that cannot
     be read.
@@ -94,7 +100,7 @@ def resolve(
                 f"Rename the channel {name!r}, or leave it out of the job's input.",
             )
     found = {role: _only(role, names, channels) for role, names in ROLES.items()}
-    if found["train"] is None:
+    if found["train"] is None and not several_hosts:
         given = ", ".join(sorted(channels)) or "none"
         raise ChannelError(
             f"Channel 'train' is missing; the job's channels are: {given}",
@@ -102,9 +108,13 @@ def resolve(
             "input/data/train with the data.",
         )
     model = _model(channels[MODEL]) if MODEL in channels else None
-    datasets = {
-        role: _dataset(role, channel, options, check) for role, channel in found.items() if channel
-    }
+    datasets: dict[str, Dataset] = {}
+    for role, channel in found.items():
+        if channel is None or (channel.input_mode == "Pipe" and not pipes):
+            continue
+        dataset = _dataset(role, channel, options, check, several_hosts)
+        if dataset is not None:
+            datasets[role] = dataset
     return Inputs(datasets, model)
 
 
@@ -145,8 +155,12 @@ def _model(channel: Channel) -> Path:
 
 
 def _dataset(
-    role: str, channel: Channel, options: DataOptions, check: Callable[[], None] | None
-) -> Dataset:
+    role: str,
+    channel: Channel,
+    options: DataOptions,
+    check: Callable[[], None] | None,
+    several_hosts: bool,
+) -> Dataset | None:
     declared = _declared_format(channel)
     notes: list[str] = []
     names: tuple[str, ...] = ()
@@ -154,7 +168,9 @@ def _dataset(
         sources: tuple[Source, ...] = (_fifo(channel, options, check),)
         size = 0
     else:
-        files, size = _data_files(channel, notes)
+        files, size = _data_files(channel, notes, several_hosts)
+        if not files:
+            return None
         names, values = _partitions(channel, files, options, notes)
         sources = tuple(
             Source(path, f"{role}/{_shown(path.relative_to(channel.path))}", partition=value)
@@ -169,7 +185,9 @@ def _dataset(
             f"channel {channel.name}: no content type given; read as {format_.name}, which is "
             f"what {first.name} looks like"
         )
-    return Dataset(role, channel.path, sources, format_, tuple(notes), size, names)
+    return Dataset(
+        role, channel.path, sources, format_, tuple(notes), size, names, channel.distribution
+    )
 
 
 def _declared_format(channel: Channel) -> Format | None:
@@ -221,14 +239,17 @@ def _fifo_path(channel: Channel) -> Path:
     return channel.path.with_name(channel.path.name + "_0")
 
 
-def _data_files(channel: Channel, notes: list[str]) -> tuple[list[Path], int]:
+def _data_files(channel: Channel, notes: list[str], several_hosts: bool) -> tuple[list[Path], int]:
     """Return the data files of a channel at any depth, sorted, and their size in bytes.
 
     Sorted by path, so that the same files give the same model whatever order the directory lists
-    them in. What is passed over is noted, with the reason.
+    them in. What is passed over is noted, with the reason. No file is an error, except for one of
+    ``several_hosts``.
     """
     if not channel.path.is_dir():
         pipe = _fifo_path(channel)
+        if several_hosts and not channel.path.exists() and not pipe.exists():
+            return [], 0
         raise ChannelError(
             f"Channel {channel.name!r} has no folder {channel.path}"
             + (f"; there is {pipe}, as in TrainingInputMode Pipe" if pipe.exists() else ""),
@@ -252,7 +273,7 @@ def _data_files(channel: Channel, notes: list[str]) -> tuple[list[Path], int]:
         raise _unreadable(channel, error) from error
     count = sum(map(len, skipped.values()))
     reasons = ", ".join(f"{len(all_)} {reason}{_few(all_)}" for reason, all_ in skipped.items())
-    if not files:
+    if not files and not several_hosts:
         raise ChannelError(
             f"Channel {channel.name!r} has no data: no file with content under {channel.path}"
             + (f" ({count} passed over: {reasons})" if skipped else ""),

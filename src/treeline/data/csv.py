@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from treeline.data.columns import Layout
     from treeline.data.source import Source
     from treeline.hyperparameters import DataOptions
+    from treeline.team import Team
 
 # Spellings of "no value"; a field of blanks is none either.
 MISSING = ("NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None", "?", "\\N")
 
 _BLOCK = 1 << 20  # bytes parsed at a time
 _SAMPLE = 1 << 16  # bytes looked at to find delimiter and header
+_LITTLE = 1 << 12  # bytes read at a time where they have been read before
 _FEWEST_LINES = 3  # in the sample, where the file has them
 _WIDEST = 32  # bytes of a number in full precision, and some
 _WIDE = 1000  # columns; for more, Arrow takes longer to begin than the sample takes to parse
@@ -50,6 +52,10 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _ODD_QUOTES = r'^[^"]*"([^"]*"[^"]*")*[^"]*$'
 _BLANK_BEFORE_QUOTE = r'^[ \t]+"'
 
+_DIVIDED = (
+    "If fields of this file hold line breaks within quotes, it cannot be divided among workers: "
+    "give several smaller files, or Parquet, or train on one worker."
+)
 _HEADER_REMEDY = "Set csv_header=true if it is a header, csv_header=false if it is data."
 _MIXED_REMEDY = (
     "Correct the field, add the text to missing_values, or name the column in "
@@ -71,7 +77,7 @@ class Reader:
         given = MISSING if options.missing_values is None else options.missing_values
         self.missing = frozenset(("", *(text.strip(dialect.BLANKS) for text in given)))
         self.asked = _asked_names(options)
-        self.first: _Csv | None = None
+        self.first: First | None = None
         self._counted: dict[str, tuple[int, int, str]] = {}
 
     def open(self, source: Source) -> _Csv:
@@ -80,14 +86,17 @@ class Reader:
         Raises ``DataError`` for what is no table of at least two columns, or can be two.
         """
         with _translated(source.name):
-            stream = Stream(getattr(source, "text_stream", source.stream)())
+            if getattr(source, "window", None) is not None:
+                stream = Stream(source.beginning())  # which says what all windows are
+            else:
+                stream = Stream(getattr(source, "text_stream", source.stream)())
             try:
                 table = _Csv(self, source, stream)
             except BaseException:
                 stream.close()
                 raise
         if not table.empty:
-            self.first = self.first or table
+            self.first = self.first or First(table.file, table.delimiter, table.names)
         return table
 
     def count(self, what: str, name: str, number: int = 1) -> None:
@@ -96,15 +105,43 @@ class Reader:
         if total == 0:
             self.notes.append("")
         self._counted[what] = total + number, at, first
-        self.notes[at] = f"{total + number} {what} (first in {first})"
+        self.notes[at] = _counted(total + number, what, first)
+
+    def settle(self, team: Team) -> None:
+        """Let the notes count what all workers found; collective, after the last file."""
+        found: dict[str, tuple[int, str]] = {}
+        for each in team.gather(self._counted):
+            for what, (number, _, name) in each.items():
+                total, first = found.get(what, (0, name))
+                found[what] = total + number, first
+        for what, (_, at, _) in self._counted.items():
+            total, first = found[what]
+            self.notes[at] = _counted(total, what, first)
+
+
+def _counted(number: int, what: str, first: str) -> str:
+    return f"{number} {what} (first in {first})"
+
+
+@dataclass(frozen=True)
+class First:
+    """What the first file of a channel settles for the others: its delimiter and names."""
+
+    name: str
+    delimiter: str
+    names: tuple[str, ...] | None
 
 
 class _Csv:
-    """One file, opened: its delimiter, names and width; ``batches`` reads it, once."""
+    """One file or window, opened: delimiter, names and width; ``batches`` reads it, once."""
 
     def __init__(self, reader: Reader, source: Source, stream: Stream) -> None:
-        self.name = source.name
+        self.file: str = getattr(source, "file", None) or source.name
+        self.name = self.file  # until rows are read, which may be those of a window
         self.empty = False  # whether there is a header and nothing else
+        self._source = source
+        self._window: tuple[int, int] | None = getattr(source, "window", None)
+        self._above = 0  # lines of the file above the rows
         self._reader = reader
         self._complete = False  # whether the sample is all there is
         self._head = self._sample(stream)
@@ -133,9 +170,16 @@ class _Csv:
         names = [layout.names[i] if layout.names else columns[i] for i in layout.read]
         try:
             plan = self._plan(layout)
+            self.name = self._source.name
+            if self._window is not None:
+                self._stream.close()
+                self._stream = self._rows_of_window(self._window[0])
+                if not self._stream.peek(1):
+                    return
             # A swallowed rest of the file is text; as the last field it is seen if that is read.
             unread = len(layout.read) < self.width
-            self._stream.count_quotes = unread or self.width - 1 not in plan.numbers
+            last = self.width - 1 not in plan.numbers
+            self._stream.count_quotes = unread or last or self._window is not None
             with (
                 _translated(self.name, self),
                 csv.open_csv(
@@ -166,13 +210,30 @@ class _Csv:
                     if batch.num_rows:
                         yield pa.RecordBatch.from_arrays(arrays, names)
                 self._check_end(row, unread=unread)
+        except DataError as error:
+            if self._window is None or not self._stream.quotes:
+                raise
+            raise DataError(error.cause, f"{error.remedy} {_DIVIDED}") from error
         finally:
+            if self._window is not None:
+                self._source.quotes = self._stream.quotes
             self.close()
 
     def close(self) -> None:
         """Close the stream."""
         with suppress(OSError, ValueError):
             self._stream.close()
+
+    def _rows_of_window(self, begin: int) -> Stream:
+        """Return the rows of the window, edited as those of the whole file."""
+        skip = 0
+        if self._above:
+            with io.BufferedReader(self._source.beginning(), _LITTLE) as beginning:
+                skip = sum(len(beginning.readline()) for _ in range(self._above))
+        stream = Stream(self._source.text_stream(skip))
+        if begin == skip == 0 and stream.peek(len(_BOM)) == _BOM:
+            stream.drop(len(_BOM))
+        return Stream(stream, dialect.collapsed) if self.delimiter == " " else stream
 
     # The beginning of the file.
 
@@ -188,6 +249,7 @@ class _Csv:
         head = stream.peek(size)
         while len(head) == size and head.strip(b"\r\n").count(b"\n") < _FEWEST_LINES:
             if not head.strip(b"\r\n"):
+                self._above += head.count(b"\n")
                 stream.drop(size)
             elif size >= LONGEST_READ:
                 if b"\n" in head.strip(b"\r\n"):
@@ -214,9 +276,7 @@ class _Csv:
             return self._reader.first.delimiter
         found = dialect.find_delimiter(_text(self._head), self.name, complete=self._complete)
         if found != ",":
-            self._reader.notes.append(
-                f"{self.name}: the fields are separated by {dialect.DELIMITERS[found]}"
-            )
+            self._say(f"{self.name}: the fields are separated by {dialect.DELIMITERS[found]}")
         return found
 
     def _first_record(self) -> tuple[list[str], int]:
@@ -282,11 +342,10 @@ class _Csv:
                 _HEADER_REMEDY,
             )
         if reader.first is not None and found != (earlier is not None):
-            reader.count(
+            self._count(
                 "file(s) have a header that the first file has not, and are read by position"
                 if found
                 else "file(s) have no header and are read by position",
-                self.name,
             )
         return found
 
@@ -323,11 +382,12 @@ class _Csv:
         for name in self.names or ():
             if any("\udc80" <= character <= "\udcff" for character in name):
                 _refuse_encoding(f"{self.name}: the header, name {name!r},")
+        self._above += header.count(b"\n")
         self._stream.drop(end)
         self._head = self._head[end:]
         self.empty = not self._head.strip(b"\r\n") and not self._stream.peek(_BLOCK).strip(b"\r\n")
         if self.empty:  # as Spark writes a part without rows
-            self._reader.count("file(s) have a header and no row", self.name)
+            self._count("file(s) have a header and no row")
             return
         if getattr(source, "fifo", False):
             self._stream = Stream(self._stream, self._without_repeated(header))
@@ -335,10 +395,19 @@ class _Csv:
             self._head = self._stream.peek(size)
             self._complete = self._complete or len(self._head) < size
         if self._reader.first is None and self._reader.header is None:
-            self._reader.notes.append(
+            self._say(
                 f"{self.name}: the first row is taken for a header: "
                 f"{dialect.shown(self.names or ())}"
             )
+
+    def _say(self, note: str) -> None:
+        """Note what the beginning of the file shows, once for all its windows."""
+        if self._window is None or self._window[0] == 0:
+            self._reader.notes.append(note)
+
+    def _count(self, what: str) -> None:
+        if self._window is None or self._window[0] == 0:
+            self._reader.count(what, self.name)
 
     def _without_repeated(self, header: bytes) -> Callable[[bytes], bytes]:
         """Return what drops the header's line where it comes again, from lines of a FIFO."""
@@ -544,7 +613,7 @@ class _Csv:
             raise
 
     def _check_end(self, rows: int, *, unread: bool) -> None:
-        if rows == 0:
+        if rows == 0 and self._window is None:
             raise DataError(f"{self.name}: has no row", "Give a text file with one row a line.")
         if self._stream.ends_within_quotes(self.delimiter):
             raise DataError(

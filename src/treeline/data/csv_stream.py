@@ -19,7 +19,7 @@ class Stream(io.RawIOBase):
     """
 
     def __init__(
-        self, inner: BinaryIO | Stream, edit: Callable[[bytes], bytes] | None = None
+        self, inner: BinaryIO | io.RawIOBase, edit: Callable[[bytes], bytes] | None = None
     ) -> None:
         super().__init__()
         self._inner = inner
@@ -27,7 +27,7 @@ class Stream(io.RawIOBase):
         self._ahead = b""
         self._rest = b""  # the beginning of a line that is to be edited
         self.count_quotes = False
-        self._quotes = 0
+        self.quotes = 0
         self._last = (b"", b"")
 
     def readable(self) -> bool:
@@ -48,14 +48,14 @@ class Stream(io.RawIOBase):
         """Return the next ``size`` bytes, fewer at the end."""
         data = self._take(size if size >= 0 else LONGEST_READ)
         if self.count_quotes and data:
-            self._quotes += data.count(b'"')
+            self.quotes += data.count(b'"')
             self._last = self._last[1], data
         return data
 
     @property
     def odd_quotes(self) -> bool:
         """Whether the number of quotes read is odd, where they are counted."""
-        return self._quotes % 2 == 1
+        return self.quotes % 2 == 1
 
     def ends_within_quotes(self, delimiter: str) -> bool:
         """Whether the last quoted field was not closed, as far as it can be seen at the end."""
@@ -81,10 +81,10 @@ class Stream(io.RawIOBase):
 
     def _next(self, size: int) -> bytes:
         if self._edit is None:
-            return self._inner.read(size)
+            return self._inner.read(size) or b""
         parts = [self._rest]
         while True:
-            block = self._inner.read(max(size, _PIECE))
+            block = self._inner.read(max(size, _PIECE)) or b""
             cut = block.rfind(b"\n") + 1
             parts.append(block[:cut] if cut else block)
             if cut == 0 and block:

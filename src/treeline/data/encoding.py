@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -61,18 +61,20 @@ class Categories:
             self.unseen[text] += count
         return code
 
-    def order(self) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
+    def order(self, others: Iterable[str] = ()) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
         """Return the texts sorted, and the new code of each old one (None: nothing moves).
 
-        Sorted, so that the codes do not depend on the order of the rows.
+        Sorted, so that the codes do not depend on the order of the rows. ``others`` are the
+        texts of other workers' rows, which get codes too where texts are learned.
         """
         texts = self.texts
         if self._closed:
             return texts, None
-        ordered = tuple(sorted(texts))
+        ordered = tuple(sorted({*texts, *others}))
+        if ordered[: len(texts)] == texts:
+            return ordered, None
         place = {text: i for i, text in enumerate(ordered)}
-        moved = np.array([place[text] for text in texts], np.int64)
-        return ordered, None if ordered == texts else moved
+        return ordered, np.array([place[text] for text in texts], np.int64)
 
 
 class Groups:
@@ -95,6 +97,22 @@ class Groups:
         for i in np.argsort(first):
             self._ids.setdefault(int(distinct[i]), len(self._ids))
         return np.array([self._ids[int(each)] for each in distinct], np.int64)[inverse]
+
+
+def among_all(
+    group: Codes, names: Sequence[str], all_names: Sequence[Sequence[str]]
+) -> tuple[Codes, tuple[str, ...]]:
+    """Return (rows,) the groups numbered among those of all workers, and the names of all.
+
+    ``group`` numbers the groups by ``names``; ``all_names`` are those of each worker by rank. A
+    group is new where a worker has it and none before it: the order of appearance.
+    """
+    known: dict[str, int] = {}
+    for name in (name for each in all_names for name in each):
+        known.setdefault(name, len(known))
+    # The last one is for an index of -1: no group.
+    table = np.array([*(known[name] for name in names), MISSING], np.int64)
+    return table[group], tuple(known)
 
 
 def as_feature(codes: Codes) -> Floats:

@@ -23,6 +23,7 @@ from treeline.errors import DataError, shortened
 if TYPE_CHECKING:
     from treeline.data.source import Source
     from treeline.hyperparameters import DataOptions
+    from treeline.team import Team
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -30,6 +31,7 @@ Bytes = NDArray[np.uint8]
 
 _BLOCK = 1 << 19  # bytes read at a time; beyond that the arrays leave the cache (measured)
 _LONGEST_ROW = 1 << 28
+_BOM = b"\xef\xbb\xbf"
 _MOST_DIGITS = 18  # that fit into int64 whatever they are
 _LAYOUT = "A row is 'label[:weight] [qid:n] index:value index:value ...', separated by blanks."
 
@@ -60,7 +62,8 @@ class Reader:
         try:
             # The only way to text from a FIFO where the source has one of its own.
             with getattr(source, "text_stream", source.stream)() as stream:
-                for block in _blocks(stream, source.name):
+                begins = (source.window or (0, 0))[0] == 0
+                for block in _blocks(stream, source.name, _BOM if begins else b""):
                     records = self._records(block, f"{source.name}: ", row, line)
                     if records is not None:
                         yield records
@@ -71,6 +74,13 @@ class Reader:
                 f"{source.name}: cannot be read: {error.strerror or error}",
                 "Check that the file is still there and its permissions.",
             ) from error
+        self.notes[:] = self._found()
+
+    def settle(self, team: Team) -> None:
+        """Let the notes tell of the rows of all workers; collective, after the last file."""
+        found = team.gather((self._weighted, self._smallest))
+        self._weighted = any(weighted for weighted, _ in found)
+        self._smallest = min((each for _, each in found if each is not None), default=None)
         self.notes[:] = self._found()
 
     def _records(self, block: bytes, where: str, row: int, line: int) -> Records | None:
@@ -131,9 +141,12 @@ class Reader:
         return notes
 
 
-def _blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the bytes of ``stream`` in whole lines; the last one gets a line end if it has none."""
-    parts = [stream.read(_BLOCK).removeprefix(b"\xef\xbb\xbf")]
+def _blocks(stream: BinaryIO, name: str, mark: bytes) -> Iterator[bytes]:
+    """Yield the bytes of ``stream`` in whole lines, without the ``mark`` they may begin with.
+
+    The last line gets a line end if it has none.
+    """
+    parts = [stream.read(_BLOCK).removeprefix(mark)]
     while chunk := stream.read(_BLOCK):
         cut = chunk.rfind(b"\n") + 1
         if cut:

@@ -16,6 +16,7 @@ from treeline.data import columns, encoding
 from treeline.data.records import Csr, Floats
 from treeline.data.times import Times
 from treeline.errors import DataError
+from treeline.team import ALONE, Team
 
 if TYPE_CHECKING:
     from treeline.data.audit import ColumnStats
@@ -131,9 +132,31 @@ class Origin:
             self.left_out + array("q", (row + rows for row in other.left_out)),
         )
 
+    def between(self, first: int, last: int) -> Origin:
+        """Return the origin of rows ``first`` to ``last`` (0-based, of those kept).
 
-def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) -> None:
-    """Refuse what no objective can use: missing labels, bad weights, infinite values."""
+        Only one that begins with row 0 may come after others.
+        """
+        if first >= last:
+            return Origin()
+        begin = first + bisect.bisect_left(self.left_out, first)
+        end = last + bisect.bisect_left(self.left_out, last)
+        files = slice(bisect.bisect_right(self.starts, begin) - 1, bisect.bisect(self.starts, end))
+        return Origin(
+            self.names[files],
+            # Below 0 for a file that begins before these rows.
+            [start - begin for start in self.starts[files]],
+            array("q", (row - first for row in self.left_out if first <= row < last)),
+        )
+
+
+def check_values(
+    matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int], team: Team = ALONE
+) -> None:
+    """Refuse what no objective can use: missing labels, bad weights, infinite values.
+
+    A worker of ``team`` refuses its own rows, and all of them refuse that every weight is 0.
+    """
     if unseen and matrix.label is not None:
         _refuse_unseen(matrix, matrix.label, unseen)
     if matrix.label is not None:
@@ -143,9 +166,11 @@ def check_values(matrix: Matrix, stats: ColumnStats, unseen: Mapping[str, int]) 
     if matrix.weight is not None:
         bad = ~(np.isfinite(matrix.weight) & (matrix.weight >= 0))
         _refuse(bad, matrix, matrix.weight, "the weight is missing, infinite or negative")
-        if not matrix.weight.any():
+        if not team.any(bool(matrix.weight.any())):
+            firsts = team.gather(matrix.origin.of(0) if matrix.rows else "")
             raise DataError(
-                f"{matrix.origin.of(0)}: every weight is 0", "Give some row a weight above 0."
+                f"{next(filter(None, firsts))}: every weight is 0",
+                "Give some row a weight above 0.",
             )
     if matrix.group is not None:
         _refuse(matrix.group == encoding.MISSING, matrix, None, "the group is missing")

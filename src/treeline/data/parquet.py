@@ -54,17 +54,25 @@ class Reader:
             stack.enter_context(source.watched())
             found = source.random_access()
             file = stack.enter_context(pa.OSFile(str(found)) if isinstance(found, Path) else found)
-            table = Table(file, source.name, self._threads, self.notes)
+            window = getattr(source, "window", None)
+            table = Table(file, source.name, self._threads, self.notes, window)
             table.opened = stack.pop_all()
             return table
 
 
 class Table:
-    """One Parquet file, or several in one stream; see ``formats.Table``."""
+    """One Parquet file or some of its row groups, or several in one stream; ``formats.Table``."""
 
     opened: contextlib.ExitStack  # closes the file, and looks whether it has changed
 
-    def __init__(self, file: Any, name: str, threads: int, notes: list[str]) -> None:
+    def __init__(
+        self,
+        file: Any,
+        name: str,
+        threads: int,
+        notes: list[str],
+        window: tuple[int, int] | None = None,
+    ) -> None:
         self._file = file
         self._name = name
         self._threads = threads
@@ -73,8 +81,13 @@ class Table:
         self._fields = self._fields_of(self._pieces[0])
         for piece in self._pieces[1:]:
             check_piece(self._fields, self._fields_of(piece), name)
-        self.rows: int = sum(piece.metadata.num_rows for piece in self._pieces)
-        if not self.rows:
+        self._window = window
+        self.rows: int = sum(
+            piece.metadata.row_group(group).num_rows
+            for piece in self._pieces
+            for group in self._groups(piece)
+        )
+        if not self.rows and window is None:
             note_no_rows(notes, name)
 
     @property
@@ -121,14 +134,31 @@ class Table:
             pre_buffer=False,
             page_checksum_verification=True,
         ) as opened:
-            for group in range(opened.num_row_groups):
+            for group in self._groups(piece):
                 yield from opened.iter_batches(
                     BATCH_ROWS, row_groups=[group], columns=names, use_threads=self._threads > 1
                 )
 
+    def _groups(self, piece: _Piece) -> range:
+        """Return the row groups to read; a file that has a window is one piece."""
+        return range(*(self._window or (0, piece.metadata.num_row_groups)))
+
     def _fields_of(self, piece: _Piece) -> list[pa.Field]:
         schema = piece.metadata.schema.to_arrow_schema()
         return [schema.field(i) for i in data_columns(schema, self._name, self._notes)]
+
+
+def group_sizes(source: Source) -> list[int]:
+    """Return the bytes of each row group before compression, by which a file can be divided.
+
+    None of them for several files in one stream, which are read from one end to the other.
+    Raises ``DataError`` for what cannot be read as Parquet.
+    """
+    with translated(source.name, "Parquet"), pa.OSFile(str(source.path)) as file:
+        pieces = _pieces(file, source.name)
+        metadata = pieces[0].metadata
+        groups = range(metadata.num_row_groups if len(pieces) == 1 else 0)
+        return [metadata.row_group(group).total_byte_size for group in groups]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ a further copy. A second look at the rows, block by block, settles codes, counts
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,17 @@ from treeline.data import columns, encoding, rowhash
 from treeline.data.audit import ColumnStats
 from treeline.data.columns import Layout
 from treeline.data.encoding import Categories, Groups
+from treeline.data.everyone import relayed
 from treeline.data.matrix import Matrix, Origin, Schema, check_values
 from treeline.data.records import Csr, Floats, Records
 from treeline.data.storage import DenseRows, Growing, SparseRows
+from treeline.data.subset import sparse_rows
 from treeline.data.times import TimeColumn
 from treeline.errors import DataError, ResourceError, shortened
+from treeline.team import ALONE, Team
 
 if TYPE_CHECKING:
+    from treeline.data import csv
     from treeline.data.channel import Dataset
     from treeline.data.formats import Table
     from treeline.data.source import Source
@@ -60,47 +65,127 @@ def read(
     schema: Schema | None = None,
     limits: Limits = Limits(),
     check: Callable[[], None] = lambda: None,
+    team: Team = ALONE,
 ) -> Matrix:
     """Read all files of ``dataset`` into a matrix. ``check`` is called between batches.
 
-    ``schema`` is that of the training data, for every other data set. Raises ``DataError`` for
-    files that differ in their columns, labels or weights that are missing, infinite values, no
-    rows at all, and whatever the format's reader refuses.
+    ``schema`` is that of the training data, for every other data set. Of a ``team`` each worker
+    has a ``dataset`` with its share of the files, perhaps none, and gets the matrix of its rows;
+    what depends on all rows (schema, codes, group numbers, fingerprint) is what one worker that
+    reads everything would have. Raises ``DataError`` for files that differ in their columns,
+    labels or weights that are missing, infinite values, no rows at all, and whatever the format's
+    reader refuses.
     """
     builder = _Builder(schema, limits, drop=options.missing_label == "drop")
     reader = dataset.format.reader(options, threads)
     if dataset.format.has_columns:
-        _Tables(dataset, options, builder, schema).read(reader, check)
+        _Tables(dataset, options, builder, schema, team).read(reader, check)
     else:
         _read_records(dataset, options, builder, reader, check)
-    if builder.rows == 0:
-        noted = f" ({'; '.join(reader.notes)})" if reader.notes else ""
-        left_out = builder.left_out
-        what = f"one of their {left_out} rows has a label" if left_out else "one row"
-        raise DataError(
-            f"Channel {dataset.role}: {len(dataset.sources)} file(s) and not {what}{noted}",
-            "Check that the files are complete; csv_header=false if a CSV's only row is data.",
-        )
-    found = builder.finish(tuple(reader.notes), check)
+    if not team.alone:
+        _agree(dataset, reader, team)
+    found = team.gather(builder.found(tuple(reader.notes)))
+    if not any(each.rows for each in found):
+        _refuse_no_rows(dataset, found, team)
+    matrix = builder.finish(found, check, team)
     pa.default_memory_pool().release_unused()  # XGBoost needs it more now
-    return found
+    return matrix
+
+
+def _agree(dataset: Dataset, reader: Any, team: Team) -> None:
+    """Check what the readers of all workers only know together."""
+    if dataset.format.name == "csv":
+        from treeline.data import shares
+
+        shares.check_quotes(dataset.sources, team)
+    if hasattr(reader, "settle"):
+        reader.settle(team)
+
+
+def _refuse_no_rows(dataset: Dataset, found: Sequence[_Found], team: Team) -> Never:
+    # A file may be divided among workers.
+    shares = team.gather([source.path for source in dataset.sources])
+    files = {path for share in shares for path in share}
+    notes = _notes_of(found)
+    noted = f" ({'; '.join(notes)})" if notes else ""
+    left_out = sum(each.left_out for each in found)
+    what = f"one of their {left_out} rows has a label" if left_out else "one row"
+    raise DataError(
+        f"Channel {dataset.role}: {len(files)} file(s) and not {what}{noted}",
+        "Check that the files are complete; csv_header=false if a CSV's only row is data.",
+    )
+
+
+def _notes_of(found: Sequence[_Found]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for each in found for note in each.notes))
+
+
+@dataclass(frozen=True)
+class _First:
+    """The layout of the first file with rows, what messages call it, and how a CSV is written."""
+
+    layout: Layout
+    origin: str
+    dialect: csv.First | None
 
 
 class _Tables:
-    """Reads the files of a format with columns: finds each file's layout, hands on its batches."""
+    """Reads the files of a format with columns: finds each file's layout, hands on its batches.
+
+    The first batch of the first worker that has one settles the kinds of the columns; those
+    after it wait for that.
+    """
 
     def __init__(
-        self, dataset: Dataset, options: DataOptions, builder: _Builder, schema: Schema | None
+        self,
+        dataset: Dataset,
+        options: DataOptions,
+        builder: _Builder,
+        schema: Schema | None,
+        team: Team,
     ) -> None:
         self._dataset = dataset
         self._options = options
         self._builder = builder
+        self._team = team
         self._first = schema.layout if schema else None
         self._origin = schema.origin if schema else ""
         self._settled = self._first is not None
-        self._partition_kinds = _partition_kinds(dataset)
+        self._begun = False  # whether a worker has had a batch
+        self._partition_kinds = _partition_kinds(dataset, team)
 
     def read(self, reader: Any, check: Callable[[], None]) -> None:
+        team = self._team
+        self._hear(reader, range(team.rank))
+        self._read(reader, check)
+        if not self._begun:
+            team.broadcast(None, team.rank)
+            self._hear(reader, range(team.rank + 1, team.size))
+
+    def _hear(self, reader: Any, ranks: Iterable[int]) -> None:
+        """Wait for what the first of these workers that has a batch settles."""
+        for rank in ranks:
+            if self._begun:
+                return
+            said: _First | None = self._team.broadcast(None, rank)
+            if said is None:
+                continue
+            self._begun = True
+            self._adopt(said.layout, said.origin)
+            if said.dialect is not None:
+                reader.first = said.dialect
+
+    def _say(self, reader: Any) -> None:
+        """Tell the other workers what this one's first batch settles."""
+        if self._begun:
+            return
+        self._begun = True
+        dialect = getattr(reader, "first", None)
+        if self._first is None:
+            raise AssertionError("a batch without a layout")
+        self._team.broadcast(_First(self._first, self._origin, dialect), self._team.rank)
+
+    def _read(self, reader: Any, check: Callable[[], None]) -> None:
         for source in self._dataset.checked():
             self._builder.start_file(source.name)
             with closing(reader.open(source)) as table:
@@ -110,6 +195,7 @@ class _Tables:
                     arrays = dict(zip(inner.read, batch.columns, strict=True))
                     arrays |= self._partitions(source, layout, batch.num_rows)
                     self._settle(layout, arrays, source)
+                    self._say(reader)
                     self._builder.add_columns(arrays, layout, batch.num_rows)
                     check()
 
@@ -129,9 +215,13 @@ class _Tables:
         text = {i for i, array in arrays.items() if not pa.types.is_float32(array.type)}
         text |= {i for i in arrays if i == layout.time}  # so that CSV keeps all its digits
         number = frozenset(arrays) - text
-        settled = replace(layout, text=frozenset(text), number=number)
-        self._first, self._origin, self._settled = settled, source.name, True
-        self._builder.layout = settled
+        self._adopt(replace(layout, text=frozenset(text), number=number), source.name)
+
+    def _adopt(self, layout: Layout, origin: str) -> None:
+        """Hold all files to ``layout``, unless that of the training data holds."""
+        if not self._settled:
+            self._first, self._origin, self._settled = layout, origin, True
+            self._builder.layout = layout
 
     def _partitions(self, source: Source, layout: Layout, rows: int) -> dict[int, pa.Array]:
         """Return the columns that the names of the folders give, the last ones of ``layout``."""
@@ -151,10 +241,14 @@ class _Tables:
         return found
 
 
-def _partition_kinds(dataset: Dataset) -> list[bool]:
+def _partition_kinds(dataset: Dataset, team: Team) -> list[bool]:
     """Return for each key of the folders whether all its values are numbers."""
+    if not dataset.partition_names:
+        return []
     columns_of_values = zip(*(source.partition for source in dataset.sources), strict=True)
-    return [all(v is None or _is_number(v) for v in each) for each in columns_of_values]
+    own = [all(v is None or _is_number(v) for v in each) for each in columns_of_values]
+    # A worker without files has nothing to say.
+    return [all(each) for each in zip(*filter(None, team.gather(own)), strict=True)]
 
 
 def _is_number(text: str) -> bool:
@@ -226,6 +320,31 @@ def _check_no_columns(dataset: Dataset, options: DataOptions) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the others have to know of one worker's rows.
+
+    ``width`` is None before the first block of rows; ``parts`` are empty arrays, which say how
+    those of the rows are made. ``texts`` are those of the features, by their positions, and
+    ``unseen`` how many rows have which text that the training data does not have.
+    """
+
+    notes: tuple[str, ...]
+    rows: int
+    left_out: int
+    origin: str | None
+    names: tuple[str, ...] | None
+    sparse: bool
+    width: int | None
+    parts: Mapping[str, NDArray[Any]]
+    texts: Mapping[int, tuple[str, ...]]
+    unseen: Mapping[int, Counter[str]]
+    classes: tuple[str, ...] | None
+    groups: tuple[str, ...]
+    time_kind: str | None
+    whole_times: bool
+
+
 class _Builder:
     """Collects the rows of one data set, whatever they come as."""
 
@@ -245,6 +364,7 @@ class _Builder:
         self._categories: dict[int, Categories] = {}
         self._names: tuple[str, ...] | None = None
         self._text_label = False
+        self._records_of: str | None = None  # the first file with rows that are records
         self._look = _Look()
 
     @property
@@ -282,16 +402,14 @@ class _Builder:
 
     def add_records(self, records: Records, file: str) -> None:
         """Append a block of rows that say themselves what they are."""
+        self._records_of = self._records_of or file
         kept = self._labelled(~np.isnan(records.label)) if self._drop else None
         if kept is not None:
             records = records.of_rows(kept)
         rows = len(records.label)
         for part, column in (("weight", records.weight), ("group", records.group)):
             if (column is None) == (part in self._parts) and self.rows:
-                raise DataError(
-                    f"{file}: some rows of the channel have a {part} and others have none",
-                    f"Give every row a {part}, or none.",
-                )
+                _refuse_some(part, file)
         self._append("label", records.label)
         if records.weight is not None:
             self._append("weight", records.weight)
@@ -306,38 +424,111 @@ class _Builder:
             self._add_dense(records.features, file)
         self.rows += rows
 
-    def finish(self, notes: tuple[str, ...], check: Callable[[], None]) -> Matrix:
-        """Return the matrix; nothing is added afterwards."""
-        features, categories, moved = self._take_features()
-        classes, moved_classes = self._classes.order() if self._text_label else (None, None)
+    def found(self, notes: tuple[str, ...]) -> _Found:
+        """Return what other workers have to know of these rows; all of them are there."""
+        rows = self._dense or self._sparse
+        return _Found(
+            notes=notes,
+            rows=self.rows,
+            left_out=self.left_out,
+            origin=self._origin.names[0] if self._origin.names else None,
+            names=self._names,
+            sparse=self._sparse is not None,
+            width=None if rows is None else rows.width,
+            parts={part: growing.room(0).copy() for part, growing in self._parts.items()},
+            texts={j: each.texts for j, each in self._categories.items()},
+            unseen={j: each.unseen for j, each in self._categories.items()},
+            classes=self._classes.texts if self._text_label else None,
+            groups=self._groups.names,
+            time_kind=self._times.kind,
+            whole_times=self._times.whole,
+        )
+
+    def finish(self, found: Sequence[_Found], check: Callable[[], None], team: Team) -> Matrix:
+        """Return the matrix; nothing is added afterwards. ``found`` is of each worker by rank."""
+        self._follow(found)
+        features, categories, moved = self._take_features(found)
+        classes, moved_classes = self._class_order(found)
         parts = {part: growing.take() for part, growing in self._parts.items()}
+        group_names = self._groups.names
+        if "group" in parts and not team.alone:
+            all_names = [each.groups for each in found]
+            parts["group"], group_names = encoding.among_all(parts["group"], group_names, all_names)
         if self._times.kind is not None:
-            parts["time"] = self._times.take()
+            parts["time"] = self._times.take(whole=all(each.whole_times for each in found))
         label = parts.get("label")
         if label is not None and moved_classes is not None:
             _move(label, moved_classes)
         if self._unsettled and not isinstance(features, Csr):
             self._look.through(features, label, moved, check)
         stats, hashes = self._look.stats, self._look.hashes.take()
+        origin = next(each.origin for each in found if each.origin is not None)
         matrix = Matrix(
             features=features,
             label=label,
             weight=parts.get("weight"),
             group=parts.get("group"),
-            group_names=self._groups.names,
+            group_names=group_names,
             lower=parts.get("label_lower_bound"),
             upper=parts.get("label_upper_bound"),
             margin=parts.get("margin"),
             time=parts.get("time"),
-            schema=self._schema(features, categories, classes),
+            schema=self._schema(features, categories, classes, origin),
             stats=stats,
             hashes=hashes,
-            fingerprint=_fingerprint(hashes, parts, self._groups.names),
+            fingerprint=_fingerprint(hashes, parts, group_names, team),
             origin=self._origin,
         )
-        matrix.notes = (*notes, *self._remarks(matrix))
-        check_values(matrix, stats, self._classes.unseen)
+        if team.leads:
+            matrix.notes = (*_notes_of(found), *self._remarks(matrix.schema, found))
+        check_values(matrix, stats, self._classes.unseen, team)
         return matrix
+
+    def _follow(self, found: Sequence[_Found]) -> None:
+        """Make of these rows what they are in the order of all; refuse what does not go with it."""
+        first = next(each for each in found if each.width is not None)
+        own_names, self._names = self._names, next((f.names for f in found if f.names), None)
+        if self._records_of is not None:
+            self._check_names(own_names, self._records_of)
+            some = next(each for each in found if each.rows)
+            for part in ("weight", "group"):
+                if self.rows and (part in self._parts) != (part in some.parts):
+                    _refuse_some(part, self._records_of)
+        for each in found:
+            for part, empty in each.parts.items():
+                self._parts.setdefault(part, Growing(empty.dtype.type, *empty.shape[1:]))
+            for j in each.texts:
+                known = self._known.categories[j] if self._known else None
+                self._categories.setdefault(j, Categories(known))
+        self._text_label = any(each.classes is not None for each in found)
+        kind = next((each.time_kind for each in found if each.time_kind), None)
+        self._times.follow(kind, self._origin.of)
+        self._same_kind(first)
+
+    def _same_kind(self, first: _Found) -> None:
+        """Keep the rows dense or sparse as the first worker's are."""
+        width = first.width or 0
+        file = self._records_of or ""
+        if first.sparse and self._dense is not None:
+            rows, self._dense, self._sparse = self._dense.take(), None, SparseRows()
+            for at in range(0, len(rows), _BLOCK_ROWS):
+                self._add_dense(rows[at : at + _BLOCK_ROWS], file)
+        elif first.sparse:
+            self._sparse = self._sparse or SparseRows()
+        elif self._sparse is not None:
+            csr, self._sparse = self._sparse.take(self._sparse.width), None
+            self._dense_rows(width)
+            for at in range(0, csr.rows, _BLOCK_ROWS):
+                self._add_sparse(sparse_rows(csr, at, at + _BLOCK_ROWS), file)
+        elif self._dense_rows(width).width != width:
+            _refuse_width(file, self._dense_rows(width).width, width)
+
+    def _class_order(
+        self, found: Sequence[_Found]
+    ) -> tuple[tuple[str, ...] | None, NDArray[np.int64] | None]:
+        if not self._text_label:
+            return None, None
+        return self._classes.order(text for each in found for text in each.classes or ())
 
     @property
     def _unsettled(self) -> bool:
@@ -417,23 +608,24 @@ class _Builder:
             return
         dense = self._dense_rows(block.shape[1])
         if block.shape[1] != dense.width:
-            raise DataError(
-                f"{file}: rows of {block.shape[1]} features after rows of {dense.width}",
-                "Give all rows of the channel the same features.",
-            )
+            _refuse_width(file, block.shape[1], dense.width)
         room = dense.room(len(block))
         room[:] = block
         dense.keep(room)
 
     def _take_features(
-        self,
+        self, found: Sequence[_Found]
     ) -> tuple[Floats | Csr, dict[int, tuple[str, ...]], dict[int, NDArray[np.int64]]]:
         if self._sparse is not None:
-            width = max(self._sparse.width, self._known.features if self._known else 1)
+            known = self._known.features if self._known else 1
+            width = max(known, *(each.width or 0 for each in found))
             return self._sparse.take(width), {}, {}
         if self._dense is None:
             raise AssertionError("rows without features")
-        orders = {j: each.order() for j, each in self._categories.items()}
+        orders = {
+            j: each.order(text for other in found for text in other.texts.get(j, ()))
+            for j, each in self._categories.items()
+        }
         categories = {j: texts for j, (texts, _) in orders.items()}
         moved = {j: places for j, (_, places) in orders.items() if places is not None}
         return self._dense.take(), categories, moved
@@ -443,9 +635,9 @@ class _Builder:
         features: Floats | Csr,
         categories: Mapping[int, tuple[str, ...]],
         classes: tuple[str, ...] | None,
+        origin: str,
     ) -> Schema:
         width = features.width if isinstance(features, Csr) else features.shape[1]
-        origin = self._origin.names[0]
         kind = self._times.kind
         return Schema(width, self._names, categories, classes, self.layout, origin, kind)
 
@@ -469,25 +661,27 @@ class _Builder:
     def _place(self, column: str, row: int) -> str:
         return f"{self._origin.of(self.rows + row)}, {column}"
 
-    def _remarks(self, matrix: Matrix) -> list[str]:
+    def _remarks(self, schema: Schema, found: Sequence[_Found]) -> list[str]:
         remarks = []
-        if self.left_out:
+        rows, left_out = (sum(n) for n in zip(*((f.rows, f.left_out) for f in found), strict=True))
+        if left_out:
             remarks.append(
-                f"{self.left_out} of {self.left_out + self.rows} rows have no label and are left "
-                "out (missing_label=drop)"
+                f"{left_out} of {left_out + rows} rows have no label and are left out "
+                "(missing_label=drop)"
             )
-        for j, each in sorted(self._categories.items()):
-            if each.unseen:
-                count, rows = sum(each.unseen.values()), matrix.rows
-                shown = ", ".join(repr(text) for text, _ in each.unseen.most_common(3))
+        for j in sorted(self._categories):
+            unseen: Counter[str] = sum((each.unseen.get(j, Counter()) for each in found), Counter())
+            texts = schema.categories.get(j, ())
+            if unseen:
+                shown = ", ".join(repr(text) for text, _ in unseen.most_common(3))
                 remarks.append(
-                    f"{matrix.schema.feature(j)}: {count} of {rows} rows have a category that "
+                    f"{schema.feature(j)}: {unseen.total()} of {rows} rows have a category that "
                     f"train does not have, and are missing there: {shown}"
                 )
-            elif self._known is None and len(each.texts) > max(_MANY, matrix.rows // 2):
+            elif self._known is None and len(texts) > max(_MANY, rows // 2):
                 remarks.append(
-                    f"{matrix.schema.feature(j)} has {len(each.texts)} categories in {matrix.rows} "
-                    "rows: if it is an id, leave it out with ignore_columns"
+                    f"{schema.feature(j)} has {len(texts)} categories in {rows} rows: if it is an "
+                    "id, leave it out with ignore_columns"
                 )
         return remarks
 
@@ -527,16 +721,21 @@ def _move(codes: Floats, places: NDArray[np.int64]) -> None:
 
 
 def _fingerprint(
-    hashes: NDArray[np.uint64], parts: Mapping[str, NDArray[Any]], groups: Sequence[str]
+    hashes: NDArray[np.uint64],
+    parts: Mapping[str, NDArray[Any]],
+    groups: Sequence[str],
+    team: Team,
 ) -> str:
+    """Return the fingerprint of the rows of all workers; the leading one makes it."""
     fingerprint = rowhash.Fingerprint()
-    fingerprint.update(hashes)
-    for part in sorted(parts):
-        fingerprint.update_array(part, parts[part])
+    for name, array in sorted({"": hashes, **parts}.items()):
+        for piece in relayed(array, team):
+            if team.leads:
+                fingerprint.update_array(name, piece)
     if groups:  # folds are drawn by the names, of which the parts have numbers
         names = json.dumps([str(name) for name in groups]).encode()
         fingerprint.update_array("group names", np.frombuffer(names, np.uint8))
-    return f"blake2b:{fingerprint.hexdigest()}"
+    return team.broadcast(f"blake2b:{fingerprint.hexdigest()}")
 
 
 def _is_labelled(column: pa.Array) -> NDArray[np.bool_]:
@@ -553,12 +752,23 @@ def _floats(array: pa.Array) -> Floats:
     return encoding.values(array, _FLOAT32, fill=np.nan)  # type: ignore[return-value]
 
 
+def _refuse_some(part: str, file: str) -> Never:
+    raise DataError(
+        f"{file}: some rows of the channel have a {part} and others have none",
+        f"Give every row a {part}, or none.",
+    )
+
+
+def _refuse_width(file: str, width: int, before: int) -> Never:
+    raise DataError(
+        f"{file}: rows of {width} features after rows of {before}",
+        "Give all rows of the channel the same features.",
+    )
+
+
 def _densified(block: Csr, width: int, file: str) -> Floats:
     if block.width > width:
-        raise DataError(
-            f"{file}: rows of {block.width} features after rows of {width}",
-            "Give all rows of the channel the same features.",
-        )
+        _refuse_width(file, block.width, width)
     dense = np.full((block.rows, width), np.nan, np.float32)
     rows = np.repeat(np.arange(block.rows), np.diff(block.indptr))
     dense[rows, block.indices] = block.values

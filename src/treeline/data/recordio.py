@@ -26,6 +26,7 @@ from treeline.errors import DataError, shortened
 if TYPE_CHECKING:
     from treeline.data.source import Source
     from treeline.hyperparameters import DataOptions
+    from treeline.team import Team
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -95,6 +96,10 @@ class Reader:
                 f"{source.name}: cannot be read: {error.strerror or error}",
                 "Check that the file is still there and its permissions.",
             ) from error
+
+    def settle(self, team: Team) -> None:
+        """Refuse rows that do not have the columns of other workers' rows."""
+        self._columns.settle(team)
 
     def _records(self, block: _Block, place: _Place) -> Records:
         n = len(block.begin)
@@ -604,6 +609,19 @@ class _Columns:
         self._dense = False
         self._widest = -1  # key
         self._unsaid: str | None = None  # the first row that does not even say its width
+
+    def settle(self, team: Team) -> None:
+        """Compare the columns of all workers' rows; ``DataError`` where they differ."""
+        said = team.gather((self._width, self._widest))
+        widths = {width for width, _ in said if width is not None}
+        beyond = [key for _, key in said if any(key >= width for width in widths)]
+        if len(widths) > 1 or beyond:
+            shown = ", ".join(map(str, sorted(widths)))
+            raise DataError(
+                f"The channel's records have {shown} columns"
+                + (f", and one has the key {max(beyond)}" if beyond else ""),
+                _LAYOUT,
+            )
 
     def matrix(self, rows: _Tensors, place: _Place) -> Floats | Csr:
         """Return the rows; refuse those that do not have the channel's columns."""

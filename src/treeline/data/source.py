@@ -41,8 +41,12 @@ _COMPRESSIONS = {
 
 @dataclass(eq=False)
 class Source:
-    """A file to read; ``name`` is what messages call it, ``train/part-0.csv``.
+    """A file to read, or part of one; ``name`` is what messages call it, ``train/part-0.csv``.
 
+    ``window`` is the part from its first to before its last number: bytes of a text, row groups
+    of a Parquet file. A row is in the window that has its first byte. ``size`` is what the whole
+    file, called ``file``, had in bytes when it was divided. A reader of text leaves in ``quotes``
+    how many it found among the rows of a window.
     ``partition`` holds the values of the data set's ``partition_names`` for this file.
     ``check`` raises if the job was asked to stop; it is called about once a second while a FIFO
     has nothing to give, which Arrow's readers wait for in a thread of their own.
@@ -54,6 +58,10 @@ class Source:
     partition: tuple[str | None, ...] = ()
     check: Callable[[], None] | None = None
     first_byte_timeout: float = 600.0  # seconds to wait for a FIFO's first byte
+    window: tuple[int, int] | None = None
+    size: int | None = None
+    file: str | None = None
+    quotes: int = field(default=0, init=False)
     _opened: _Ahead | None = field(default=None, init=False, repr=False)
     _compression: str | None = field(default=None, init=False, repr=False)
     _used: bool = field(default=False, init=False, repr=False)
@@ -72,15 +80,25 @@ class Source:
         return self._compression
 
     def stream(self) -> BinaryIO:
-        """Open the file's bytes, decompressed, to be read once from front to back."""
+        """Open the whole file's bytes, decompressed, to be read once from front to back."""
         return io.BufferedReader(self._taken(), _BLOCK)
 
-    def text_stream(self) -> BinaryIO:
-        """Open the bytes of a format that has one row a line.
+    def beginning(self) -> io.RawIOBase:
+        """Open the whole file's bytes, decompressed, and read no more of them than asked for."""
+        return self._taken()
 
+    def text_stream(self, skip: int = 0) -> BinaryIO:
+        """Open the bytes of a format that has one row a line, those of the window if there is one.
+
+        A window's lines are those that begin in it and after the file's first ``skip`` bytes.
         A writer that dies looks like the end of its FIFO, so there the last row has to end with a
         newline; the stream raises ``DataError`` at its end if it does not.
         """
+        if self.window is not None:
+            self.close()
+            begin, end = self.window
+            lines = _Lines(self, max(begin, skip), max(end, skip))
+            return io.BufferedReader(lines, _BLOCK)
         opened = self._taken()
         return io.BufferedReader(_WholeRows(opened, self.name) if self.fifo else opened, _BLOCK)
 
@@ -100,9 +118,24 @@ class Source:
         """Refuse a file that changes inside the block, for who reads it by its path."""
         with _reading(self.name):
             before = self.path.stat()
+        self.check_size(before.st_size)
         yield
         if not self.fifo:
             _check_unchanged(self.path, self.name, before)
+
+    def on_disk(self) -> int:
+        """Return the file's size in bytes, as it is stored."""
+        with _reading(self.name):
+            return self.path.stat().st_size
+
+    def check_size(self, found: int) -> None:
+        """Refuse a file that has not the size it was divided by: windows would miss rows."""
+        if self.size is not None and found != self.size:
+            raise DataError(
+                f"{self.name}: the file has {found:,} bytes, and had {self.size:,} when it was "
+                "divided among the workers",
+                "Run the job again when nothing writes to its data.",
+            )
 
     def close(self) -> None:
         """Close what ``head`` opened, where no stream was taken afterwards."""
@@ -273,12 +306,66 @@ class _File(_Layer):
         self._read += n
         if n == 0 and len(memoryview(buffer)):
             _check_unchanged(self._path, self._name, self._before)
-            if self._read != self._before.st_size:
-                raise DataError(
-                    f"{self._name}: ends after {self._read:,} bytes of {self._before.st_size:,}",
-                    "Run the job again; the storage gave less than the file holds.",
-                )
+            _check_whole(self._read, self._before.st_size, self._name)
         return n
+
+
+class _Lines(_Layer):
+    """The lines of a regular file that begin at byte ``begin`` or later and before byte ``end``.
+
+    Little more is read than these lines: the byte before them, and at the end a few too many.
+    """
+
+    def __init__(self, source: Source, begin: int, end: int) -> None:
+        file = _opened(source.path, source.name)
+        super().__init__(file)
+        self._source = source
+        self._before = os.fstat(file.fileno())
+        self._end = end
+        self._begun = begin == 0  # whether the first of the lines has been found
+        self._over = begin >= end
+        self._at = 0 if self._begun else begin - 1
+        file.seek(self._at)
+        source.check_size(self._before.st_size)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer)
+        while not self._over and len(view):
+            left = self._end - self._at
+            with _reading(self._source.name):
+                # Beyond the window there is at most the rest of a line.
+                n = super().readinto(view[: left if left > 0 else HEAD_SIZE])
+            if n and self._begun and self._at + n < self._end:
+                self._at += n
+                return n
+            if n == 0:
+                self._over = True
+                _check_whole(self._at, self._before.st_size, self._source.name)
+            if data := self._within(bytes(view[:n])):
+                view[: len(data)] = data
+                return len(data)
+        if len(view):
+            _check_unchanged(self._source.path, self._source.name, self._before)
+        return 0
+
+    def _within(self, data: bytes) -> bytes:
+        """Return what of ``data``, the bytes read next, belongs to the lines."""
+        position = self._at
+        self._at += len(data)
+        if not self._begun:
+            found = data.find(b"\n") + 1
+            self._begun = found > 0
+            if not self._begun or position + found >= self._end:
+                self._over = self._at >= self._end
+                return b""
+            data, position = data[found:], position + found
+        if (
+            self._at >= self._end
+            and (found := data.find(b"\n", max(self._end - 1 - position, 0))) >= 0
+        ):
+            self._over = True
+            data = data[: found + 1]
+        return data
 
 
 class _Fifo(_Layer):
@@ -372,6 +459,14 @@ def _reading(name: str) -> Iterator[None]:
             f"{name}: cannot be read: {error.strerror or one_line(error)}",
             "Check that the file is still there and its permissions.",
         ) from error
+
+
+def _check_whole(read: int, size: int, name: str) -> None:
+    if read != size:
+        raise DataError(
+            f"{name}: ends after {read:,} bytes of {size:,}",
+            "Run the job again; the storage gave less than the file holds.",
+        )
 
 
 def _check_unchanged(path: Path, name: str, before: os.stat_result) -> None:

@@ -33,9 +33,8 @@ def rows_of(matrix: Matrix, rows: Rows) -> Matrix:
     """
     stats = ColumnStats()
     stats.rows = len(rows)
-    group, names = None, matrix.group_names
-    if matrix.group is not None:
-        group, names = _regrouped(matrix.group[rows], matrix.group_names)
+    group = None if matrix.group is None else matrix.group[rows]
+    group, names = regrouped(group, matrix.group_names)
     return replace(
         matrix,
         features=_features_of(matrix.features, rows),
@@ -46,6 +45,49 @@ def rows_of(matrix: Matrix, rows: Rows) -> Matrix:
         notes=(),
         **{part: _taken(getattr(matrix, part), rows) for part in _PARTS},
     )
+
+
+def between(matrix: Matrix, first: int, last: int) -> Matrix:
+    """Return rows ``first`` to ``last`` as a matrix of their own, which shares its arrays.
+
+    It keeps the numbers of the groups, the hashes and the origin of the rows; of its columns it
+    knows only how many rows they have.
+    """
+    stats = ColumnStats()
+    stats.rows = last - first
+    features = matrix.features
+    return replace(
+        matrix,
+        features=sparse_rows(features, first, last)
+        if isinstance(features, Csr)
+        else features[first:last],
+        group=None if matrix.group is None else matrix.group[first:last],
+        stats=stats,
+        hashes=matrix.hashes[first:last],
+        origin=matrix.origin.between(first, last),
+        notes=(),
+        **{part: _taken(getattr(matrix, part), slice(first, last)) for part in _PARTS},
+    )
+
+
+def sparse_rows(csr: Csr, first: int, last: int) -> Csr:
+    """Return rows ``first`` to ``last``, or to the end where there are fewer."""
+    indptr = csr.indptr[first : last + 1]
+    inside = slice(int(indptr[0]), int(indptr[-1]))
+    return Csr(indptr - indptr[0], csr.indices[inside], csr.values[inside], csr.width)
+
+
+def regrouped(
+    group: NDArray[np.int64] | None, names: tuple[str, ...]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Return (rows,) the groups numbered anew in the order of appearance, and their names."""
+    if group is None:
+        return None, names
+    codes, firsts, places = np.unique(group, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[places], tuple(names[code] for code in codes[order])
 
 
 def joined(first: Matrix, second: Matrix) -> Matrix:
@@ -69,7 +111,7 @@ def joined(first: Matrix, second: Matrix) -> Matrix:
     )
 
 
-def _taken(values: NDArray[Any] | None, rows: Rows) -> Any:
+def _taken(values: NDArray[Any] | None, rows: Rows | slice) -> Any:
     return None if values is None else values[rows]
 
 
@@ -86,14 +128,6 @@ def _features_of(features: Floats | Csr, rows: Rows) -> Floats | Csr:
     if is_spooled(features):
         return Picked(features, rows)  # type: ignore[return-value]
     return features[rows]
-
-
-def _regrouped(group: NDArray[np.int64], names: tuple[str, ...]) -> Any:
-    codes, firsts, places = np.unique(group, return_index=True, return_inverse=True)
-    order = np.argsort(firsts)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank[places], tuple(names[code] for code in codes[order])
 
 
 def _one_group(first: Matrix, second: Matrix) -> Any:

@@ -57,10 +57,30 @@ class TimeColumn:
         self.kind = kind
         self._pieces.append(times)
 
-    def take(self) -> Times:
-        """Return (rows,) all times; nothing is added afterwards."""
+    @property
+    def whole(self) -> bool:
+        """Whether all times are kept as int64."""
+        return all(piece.dtype == np.int64 for piece in self._pieces)
+
+    def follow(self, kind: str | None, where: Callable[[int], str]) -> None:
+        """Keep to ``kind``, what the rows of the workers before this one hold.
+
+        ``where`` is what messages call a row. Raises ``DataError`` if these rows hold another.
+        """
+        if self.kind is not None and self.kind != kind:
+            raise DataError(
+                f"{where(0)}: the times are {self.kind}, where the rows before hold {kind}", _REMEDY
+            )
+        self.kind = kind
+
+    def take(self, *, whole: bool = True) -> Times:
+        """Return (rows,) all times; nothing is added afterwards.
+
+        ``whole`` is whether other workers keep theirs as int64.
+        """
         pieces, self._pieces = self._pieces, []
-        return np.concatenate(pieces)  # type: ignore[return-value]
+        none = np.empty(0, np.int64 if whole else np.float64)  # beside float64 all are
+        return np.concatenate([none, *pieces])
 
     def _refuse(self, column: pa.Array, where: Callable[[int], str]) -> Never:
         for row in range(len(column)):

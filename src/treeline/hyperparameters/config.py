@@ -134,6 +134,9 @@ class Config:
     seed: int
     nthread: int | None
     compute: str
+    workers: int | None  # processes on each host; None leaves it to the machine
+    on_host_loss: str
+    dask_tls: bool
     device: str | None
     cv: Folds | None
     forest: Forest
@@ -331,6 +334,9 @@ def _config(
         seed=_whole(asked, "seed") or 0,
         nthread=_whole(asked, "nthread"),
         compute=asked.compute,
+        workers=_whole(asked, "workers"),
+        on_host_loss=str(asked.get("on_host_loss")),
+        dask_tls=bool(asked.get("dask_tls")),
         device=_word(asked, "device"),
         cv=_folds(asked),
         forest=_forest(asked),

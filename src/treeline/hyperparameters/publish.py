@@ -56,8 +56,8 @@ without any hit as 0. `error@0.7` moves the threshold. `tweedie-nloglik` alone i
 
 
 def spec() -> list[dict[str, object]]:
-    """Return SupportedHyperParameters as CreateAlgorithm takes them, but for the dead ones."""
-    return [_specification(each) for each in TABLE.values() if not each.dead]
+    """Return SupportedHyperParameters as CreateAlgorithm takes them: those of its form."""
+    return [_specification(each) for each in TABLE.values() if each.form and not each.dead]
 
 
 def document() -> str:

@@ -88,6 +88,9 @@ class Parameter:
     dead: str = ""  # accepted and ignored; says what to do instead
     # Treeline's own: read by Treeline and never handed to XGBoost as a parameter.
     own: bool = False
+    # Whether CreateAlgorithm's form has it; it has no room for all, so not for what another name or
+    # a channel says as well, or what has one value.
+    form: bool = True
 
 
 JOB, CHECKPOINTS, CV, DATA, FOREST, GENERAL, TREE, DROPOUT, LINEAR, OBJECTIVE, RANK, DEAD = (
@@ -170,7 +173,22 @@ _PARAMETERS = (
     Parameter(
         "device", JOB, Device("[cpu, cuda, cuda:N, gpu, gpu:N]"), None,
         "the same choice in XGBoost's own words; cuda stands for compute=singleGPU",
+        own=True, form=False,
+    ),
+    Parameter(
+        "workers", JOB, AutoCount("auto, or a number of processes from 1"), "auto",
+        "multiCPU: processes on each host, which share its threads; auto: what measured best",
+        needs=(When("compute", ("auto", "multiCPU")),), own=True,
+    ),
+    Parameter(
+        "on_host_loss", JOB, _words("fail", "resume"), "fail",
+        "several hosts, one of them lost: end, or go on with the others from the last checkpoint",
         own=True,
+    ),
+    Parameter(
+        "dask_tls", JOB, _BOOL, "false",
+        "several hosts: encrypt what Dask sends, with the certificates of the channel tls",
+        own=True, form=False,
     ),
     Parameter(
         "save_model_on_termination", JOB, _BOOL, "false",
@@ -554,6 +572,7 @@ _PARAMETERS = (
         "process_type", TREE, _words("default", "update"), "default",
         "default grows new trees, also on top of a model channel's; update is refused",
         needs=(_TREES,),
+        form=False,
     ),
     # --- dropout ------------------------------------------------------------------------
     Parameter(

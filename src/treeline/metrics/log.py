@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,12 +107,15 @@ class MetricLog:
     earlier start of the job has printed (``restored``) are in the file only.
     """
 
-    def __init__(self, emit: Callable[[str], None], folder: Path) -> None:
+    def __init__(self, emit: Callable[[str], None], folder: Path | None) -> None:
+        """``folder`` is where the file goes; None writes none: of a team one worker does."""
         self._emit = emit
-        with _disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / FILE_NAME).open("w", encoding="utf-8")
-        self._folder = folder
+        self._folder = folder or Path(os.devnull).parent
+        with _disk_errors(self._folder):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            file = Path(os.devnull) if folder is None else folder / FILE_NAME
+            self._file = file.open("w", encoding="utf-8")
 
     def resumed(self, line: str, rounds: Mapping[str, int | None]) -> None:
         """Log what an earlier start of the job has left: rounds by model, None for all of them."""

@@ -531,3 +531,38 @@ def test_a_file_that_is_gone_when_its_turn_comes(tmp_path: Path) -> None:
     (tmp_path / "train" / "a.csv").unlink()
     with pytest.raises(DataError, match=r"train/a.csv: cannot be read: No such file"):
         list(dataset.checked())
+
+
+def test_of_several_hosts_one_may_have_no_files(tmp_path: Path) -> None:
+    put(tmp_path, "test/c.csv")
+    (tmp_path / "validation").mkdir()
+    given = {name: channel(tmp_path, name) for name in ("train", "validation", "test")}
+    assert list(resolve(given, PLAIN, several_hosts=True).datasets) == ["test"]
+    assert list(resolve({}, PLAIN, several_hosts=True).datasets) == []
+    put(tmp_path, "train/_SUCCESS", "validation/.hidden")
+    assert list(resolve(given, PLAIN, several_hosts=True).datasets) == ["test"]
+    put(tmp_path, "train/a.csv")
+    assert list(resolve(given, PLAIN, several_hosts=True).datasets) == ["train", "test"]
+
+
+def test_of_several_hosts_each_has_to_have_what_it_declares(tmp_path: Path) -> None:
+    (tmp_path / "train").touch()
+    with pytest.raises(ChannelError, match="has no folder"):
+        resolve({"train": channel(tmp_path)}, PLAIN, several_hosts=True)
+    os.mkfifo(tmp_path / "test_0")
+    with pytest.raises(ChannelError, match="as in TrainingInputMode Pipe"):
+        resolve({"test": channel(tmp_path, "test")}, PLAIN, several_hosts=True)
+
+
+def test_a_fifo_is_left_to_the_worker_that_reads_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train_0")
+    put(tmp_path, "test/c.csv")
+    given = piped(tmp_path) | {"test": channel(tmp_path, "test")}
+    assert list(resolve(given, PLAIN, several_hosts=True, pipes=False).datasets) == ["test"]
+
+
+def test_the_distribution_that_was_declared(tmp_path: Path) -> None:
+    put(tmp_path, "train/a.csv")
+    for declared in (None, "FullyReplicated", "ShardedByS3Key"):
+        given = Channel("train", tmp_path / "train", "text/csv", distribution=declared)
+        assert datasets({"train": given})["train"].distribution == declared

@@ -283,3 +283,14 @@ def test_damaged_rows_are_read_as_by_hand_or_refused(tmp_path: Path, seed: int) 
             found = rows(tmp_path, content)[1:]
             assert found == ([(expected[0], dict(sorted(expected[1].items())))] if expected else [])
     assert accepted > 10
+
+
+def test_a_byte_order_mark_in_the_middle_of_a_file_is_refused_in_a_window_too(
+    tmp_path: Path,
+) -> None:
+    content = "1 1:2\n\ufeff1 1:2\n".encode()
+    file = tmp_path / "a.txt"
+    file.write_bytes(content)
+    for window in (None, (6, len(content))):
+        with pytest.raises(DataError, match=r"the label '\\ufeff1' is not a number"):
+            list(libsvm.Reader(DataOptions(), 1).read(Source(file, "train/a", window=window)))

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import threads
 
 from treeline.data import recordio
 from treeline.data.records import Csr, Records
 from treeline.data.source import Source
 from treeline.errors import DataError
 from treeline.hyperparameters import DataOptions
+from treeline.team import Team
 
 MAGIC = 0xCED7230A
 FLOAT32, FLOAT64, INT32 = 2, 3, 7
@@ -424,3 +426,19 @@ def test_no_damage_ends_in_anything_but_a_data_error(tmp_path: Path, seed: int) 
             bad[rng.randrange(len(bad))] = rng.choice([0, 1, 2, 127, 128, 255, rng.randrange(256)])
         with suppress(DataError):
             read(tmp_path, bytes(bad))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [((3, 4), "have 3, 4 columns"), ((3, 3), None)], ids=["differ", "alike"]
+)
+def test_workers_compare_their_columns(columns: tuple[int, int], said: str | None) -> None:
+    def settle(team: Team) -> None:
+        reader = recordio.Reader(DataOptions(), 1)
+        reader._columns._width = columns[team.rank]
+        reader.settle(team)
+
+    if said is None:
+        threads.run(2, settle)
+        return
+    with pytest.raises(DataError, match=said):
+        threads.run(2, settle)

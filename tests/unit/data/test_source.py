@@ -15,7 +15,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import combinations_with_replacement, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -480,3 +482,72 @@ def test_only_text_from_a_fifo_has_to_end_its_last_row(tmp_path: Path) -> None:
     source = fifo(tmp_path)
     with writer(source, gzip.compress(b"")), source.text_stream() as stream:
         assert stream.read() == b""  # no row at all is for the reader to say
+
+
+# Windows of a text
+
+
+@pytest.mark.parametrize("text", [b"a\nbb\n\nccc\nd", b"\n\na\n", b"abc", b"abc\n", b"\r\na\r\n"])
+def test_a_line_is_in_the_window_that_has_its_first_byte(tmp_path: Path, text: bytes) -> None:
+    source = put(tmp_path, text)
+    starts = [0, *(i + 1 for i, byte in enumerate(text[:-1]) if byte == ord("\n")), len(text)]
+    lines = {begin: text[begin:end] for begin, end in pairwise(starts)}
+    for begin, end in combinations_with_replacement(range(len(text) + 1), 2):
+        expected = b"".join(line for start, line in lines.items() if begin <= start < end)
+        with replace(source, window=(begin, end)).text_stream() as stream:
+            assert stream.read() == expected, (begin, end)
+
+
+def test_the_first_bytes_of_a_file_can_be_left_out_of_its_windows(tmp_path: Path) -> None:
+    source = put(tmp_path, b"head\nline\n1\n2\n3\n")
+    for cut in range(17):
+        found = b""
+        for window in ((0, cut), (cut, 16)):
+            with replace(source, window=window).text_stream(skip=10) as stream:
+                found += stream.read()
+        assert found == b"1\n2\n3\n"
+
+
+def test_a_window_is_read_and_little_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"".join(b"%099d\n" % i for i in range(20_000))
+    source = replace(put(tmp_path, text), window=(500_050, 1_000_050))
+    files: list[io.FileIO] = []
+    opened = module._opened
+
+    def noted(*each: Any) -> io.FileIO:
+        files.append(opened(*each))
+        return files[-1]
+
+    monkeypatch.setattr(module, "_opened", noted)
+    with source.text_stream() as stream:
+        found = stream.read()
+        assert found == text[500_100:1_000_100]
+        assert files[0].tell() <= 1_000_050 + module.HEAD_SIZE
+    assert len(files) == 1
+
+
+def test_a_line_longer_than_what_is_read_at_a_time(tmp_path: Path) -> None:
+    text = b"a\n" + b"b" * 1_000_000 + b"\nc\n"
+    source = put(tmp_path, text)
+    expected = {(0, 2): text[:2], (1, 3): text[2:-2], (3, 900_000): b"", (3, len(text)): b"c\n"}
+    for window, lines in expected.items():
+        with replace(source, window=window).text_stream() as stream:
+            assert stream.read() == lines
+
+
+def test_a_window_of_a_file_that_is_not_what_it_was(tmp_path: Path) -> None:
+    source = replace(put(tmp_path, ROWS), window=(0, 1000), size=len(ROWS) + 1)
+    with pytest.raises(DataError, match="when it was divided among the workers"):
+        source.text_stream()
+    with pytest.raises(DataError, match="when it was divided"), source.watched():
+        pass
+    source = replace(source, size=len(ROWS))
+    with source.text_stream() as stream:
+        os.utime(source.path, (1, 1))
+        with pytest.raises(DataError, match="changed while it was read"):
+            stream.read()
+    source = replace(source, window=(1000, len(ROWS)), size=None)
+    with source.text_stream() as stream:
+        os.truncate(source.path, 2000)
+        with pytest.raises(DataError, match=r"ends after 2,000 bytes of \d+"):
+            stream.read()
