@@ -28,7 +28,7 @@ COPY scripts/prune-packages /src/
 # bytecode does not depend on when the image was built. A fixed hash seed and a single process keep
 # chance out of it as well.
 RUN sh /src/prune-packages /opt/treeline/lib/python3.12/site-packages \
-    && python -c "import numpy, pandas, pyarrow.csv, pyarrow.dataset, pyarrow.feather, pyarrow.fs, \
+    && python -c "import distributed, numpy, pandas, pyarrow.csv, pyarrow.dataset, pyarrow.feather, pyarrow.fs, \
 pyarrow.parquet, sagemaker_training.cli.train, scipy.linalg, sklearn.ensemble, xgboost, treeline" \
     && find /opt/treeline -name __pycache__ -prune -exec rm -rf {} + \
     && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /opt/treeline/lib

@@ -63,11 +63,11 @@ class Kind:
         return self.asks.get("save_model_on_termination") == "true"
 
 
-_ROUNDS = {2: "1500", 3: "900"}
+_ROUNDS = {2: "5000", 3: "3000"}
 KINDS = (
     Kind("2 hosts", 2),
     Kind("3 hosts, sharded", 3, sharded=True),
-    Kind("2 hosts, 3 folds", 2, {"cv_folds": "3", "num_round": "350"}),
+    Kind("2 hosts, 3 folds", 2, {"cv_folds": "3", "num_round": "1200"}),
     Kind("3 hosts, checkpoints", 3, sharded=True, checkpoints=True),
     Kind("2 hosts, model kept", 2, {"save_model_on_termination": "true"}, checkpoints=True),
     Kind("3 hosts, resume", 3, {"on_host_loss": "resume"}, checkpoints=True),
@@ -305,7 +305,8 @@ def tried(plan: Plan, folder: Path, image: str, number: int, peace: InPeace) -> 
             said = rf"waiting for .*\b{plan.host}\b"
             silent = [host for host in waiting if running.seen(said, host) is None]
             hit = freed = time.monotonic()
-            running.send("TERM", *waiting)
+            for host in running.hosts:
+                running.send("TERM", host)
         running.wait(ENOUGH_S + 30 + (0 if waiting else 2 * peace.seconds))
     ends = running.ends(0)
     roots = {host: end.host.root for host, end in ends.items()}

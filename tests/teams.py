@@ -58,9 +58,10 @@ def _worker(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from treeline.collective import joined
 
-    try:
-        with joined(arguments, rank, HOST) as team:
-            answers.put((rank, work(team, *more), None))
-    except BaseException:
-        answers.put((rank, None, traceback.format_exc()))
-        os._exit(1)  # not waiting for the others, who wait for this one
+    with joined(arguments, rank, HOST) as team:
+        try:
+            answer = work(team, *more)
+        except BaseException:
+            answers.put((rank, None, traceback.format_exc()))
+            os._exit(1)  # not waiting for the others, who wait for this one
+    answers.put((rank, answer, None))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from treeline.team import Team
 # Seconds a worker waits for the others in one exchange. They may be reading, which takes as long
 # as it takes: whether they are still there is watched elsewhere, so this only ends what nobody did.
 _PATIENCE = 7 * 24 * 3600
+_LEAVING_S = 60  # for all workers to leave a team once they have what they wanted
+
+# For as long as the process lives: one that is let go while workers are leaving fails them.
+_of_lanes: list[Any] = []
 
 
 class Collective(Team):
@@ -31,7 +35,6 @@ class Collective(Team):
 
         self._collective = collective
         self._host = host
-        self._trackers: list[Any] = []
         self._lanes: list[Mapping[str, Any]] = []
         self.rank = int(collective.get_rank())
         self.size = int(collective.get_world_size())
@@ -80,8 +83,8 @@ class Collective(Team):
         while len(self._lanes) < count:
             asked: Mapping[str, Any] = {}
             if self.leads:
-                self._trackers.append(tracker(self._host, self.size))
-                asked = self._trackers[-1].worker_args()
+                _of_lanes.append(tracker(self._host, self.size))
+                asked = _of_lanes[-1].worker_args()
             self._lanes.append(self.broadcast(asked))
 
     @contextmanager
@@ -94,7 +97,8 @@ class Collective(Team):
 def tracker(host: str, workers: int, port: int = 0) -> Any:
     """Start what brings ``workers`` together, on this machine's address ``host``.
 
-    It is a thread of its own; workers join with its ``worker_args``, whenever they are ready.
+    It is a thread of its own; workers join with its ``worker_args``, whenever they are ready. It
+    has to live until all of them have left, see ``left_by_all``.
     """
     library()
     from xgboost.tracker import RabitTracker
@@ -102,6 +106,12 @@ def tracker(host: str, workers: int, port: int = 0) -> Any:
     started = RabitTracker(n_workers=workers, host_ip=host, port=port, sortby="task")
     started.start()
     return started
+
+
+def left_by_all(started: Any) -> None:
+    """Return when all workers have left the team that a tracker has brought together."""
+    with suppress(Exception):  # whoever does not leave properly is watched elsewhere
+        started.wait_for(_LEAVING_S)
 
 
 @contextmanager

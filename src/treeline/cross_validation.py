@@ -9,11 +9,13 @@ How many run at once does not change a model.
 What is printed does not depend on which fold is faster: a round is printed when all folds at work
 have finished it.
 
-Of several workers each has its part of the rows of every fold. The folds are drawn from the rows
-of all of them, by each worker alike, and a fold is trained by all workers in a lane of its own, so
-that folds side by side do not wait for each other. What the workers do together they have to do in
-the same order: folds load in the order of their numbers, and a worker whose fold fails does not
-wait for its other folds, which wait for workers that wait for the failed one.
+The folds are drawn from the rows of all workers, by each of them alike, and each fold has a lane of
+its own, so that folds side by side do not wait for each other. Where every worker can hold the rows
+of all, folds are placed whole (``placed``): each worker trains as many, by itself, which saves a
+quarter of the CPU. The folds that are left over, or all of them, are trained by all workers
+together, each on its part of a fold's rows. What the workers do together they have to do in the
+same order: folds load in the order of their numbers, and a worker whose fold fails does not wait
+for its other folds, which wait for workers that wait for the failed one.
 """
 
 from __future__ import annotations
@@ -31,20 +33,19 @@ import numpy as np
 
 from treeline import folds, memory
 from treeline.algorithms.interface import Fitted, Loaded
-from treeline.algorithms.shared_scores import gathered
 from treeline.checkpoints.shared import Shared
-from treeline.data import audit, dealing, subset
+from treeline.data import audit, dealing, everyone, subset
 from treeline.data.matrix import group_sizes
 from treeline.data.records import Csr
 from treeline.errors import DataError, Stopped
+from treeline.fold_data import HELD_OUT, Fold, FoldData, Rows
 from treeline.metrics.log import HOLD_OUT, number, plain, spreads
 from treeline.metrics.names import OBJECTIVES, RANKING
+from treeline.placed import Placed
 from treeline.team import ALONE
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from treeline.algorithms.interface import Algorithm, Data, OnRound, Predictions
     from treeline.checkpoints.stage import Finished, Stage
@@ -58,17 +59,6 @@ if TYPE_CHECKING:
     from treeline.metrics.log import MetricLog, Scores, Spreads
     from treeline.predictions import OutOfFold
     from treeline.team import Team
-
-HELD_OUT = "validation"  # what the log calls the rows a fold has not seen, as the built-in image
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One fold: ``number`` counts over all repeats, from 0, and names its model."""
-
-    number: int
-    repeat: int
-    fold: int
 
 
 @dataclass(frozen=True)
@@ -228,25 +218,10 @@ def _joined(first: Loaded, second: Loaded, team: Team, *, whole_groups: bool) ->
         return replace(first, matrix=subset.joined(first.matrix, second.matrix))
     if isinstance(first.matrix.features, Csr) != isinstance(second.matrix.features, Csr):
         subset.joined(first.matrix, second.matrix)  # refuses them
-    everyone = subset.joined(first.everyone, second.everyone)
+    of_all = subset.joined(first.everyone, second.everyone)
     parts = (first.matrix, second.matrix)
-    matrix, numbers = dealing.dealt(parts, everyone, team, whole_groups=whole_groups)
-    return Loaded(matrix, first.on_disk, everyone, numbers)
-
-
-def _part(loaded: Loaded, rows: NDArray[np.intp]) -> Loaded:
-    """Return those of ``rows`` (ascending, of the rows of all workers) that this worker has."""
-    if loaded.everyone is None or loaded.numbers is None:
-        return Loaded(subset.rows_of(loaded.matrix, rows), loaded.on_disk)
-    chosen = np.zeros(loaded.everyone.rows, np.bool_)
-    chosen[rows] = True
-    mine = np.flatnonzero(chosen[loaded.numbers])
-    return Loaded(
-        subset.rows_of(loaded.matrix, mine),
-        loaded.on_disk,
-        subset.rows_of(loaded.everyone, rows),
-        np.searchsorted(rows, loaded.numbers[mine]),
-    )
+    matrix, numbers = dealing.dealt(parts, of_all, team, whole_groups=whole_groups)
+    return Loaded(matrix, first.on_disk, of_all, numbers)
 
 
 def _check_weights(division: Division, weight: Floats) -> None:
@@ -279,9 +254,9 @@ class Folded:
         return self.division.folds * self.division.repeats
 
     def at_once(self, threads: int, team: Team = ALONE) -> int:
-        """Return how many folds to train side by side, each with a share of the threads.
+        """Return how many folds all workers train side by side, each with a share of the threads.
 
-        All workers train as many as the one that can train the fewest.
+        As many as the worker that can train the fewest.
         """
         rows = self.division.held_out(0, 0)
         held_out = len(rows)
@@ -289,6 +264,25 @@ class Folded:
             held_out = int(np.isin(self.pool.numbers, rows).sum())
         fits = self.loader.folds_at_once(self.pool.matrix.rows - held_out, held_out)
         return min(team.gather(max(1, min(self.models, threads, fits))))
+
+    def whole_at_once(self, config: Config, threads: int, team: Team = ALONE) -> int:
+        """Return how many whole folds each worker trains side by side, 0 to train all together.
+
+        That is so where a worker cannot hold the rows of all, or has none of its own, or would have
+        no fold; for a forest, whose trees are divided; and for queries with weights, which may be
+        refused where all workers train together, as the final model does.
+        """
+        rows, each = self.pool.all, self.models // team.size
+        weighted = rows.weight is not None and OBJECTIVES[config.objective].task == RANKING
+        if self.pool.everyone is None or not each or weighted or self.pool.on_disk:
+            return 0
+        if 0 in team.gather(self.pool.matrix.rows) or not self.loader.holds_all(rows.rows):
+            return 0
+        held_out = len(self.division.held_out(0, 0))
+        # Each as if beside the rows of all, which are there once: more than is needed.
+        fits = self.loader.folds_at_once(2 * rows.rows - held_out, held_out)
+        most = min(team.gather(max(1, min(each, threads, fits))))
+        return len(next(_batches(range(each), most)))
 
     def refit(self, config: Config, found: Validated) -> Config:
         """Return what the final model is trained with: the rounds the folds chose.
@@ -338,6 +332,21 @@ class _AllRows:
         return self._loaded[role]
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Folds that are trained side by side: ``each`` of them at a time with a worker's threads.
+
+    ``placed`` is whether one worker trains each of them, in turns by rank, with ``relays`` if the
+    first worker keeps checkpoints.
+    """
+
+    folds: Sequence[Fold]
+    each: int
+    rows: Rows
+    placed: bool = False
+    relays: bool = False
+
+
 class Validation:
     """The folds of one job, trained and scored."""
 
@@ -367,11 +376,14 @@ class Validation:
         predictions: OutOfFold,
         advance: Callable[[Scores], None],
         stop_requested: Callable[[], bool],
+        whole: int = 0,
     ) -> Validated:
         """Train every fold, ``at_once`` side by side; raises whatever the first failing fold does.
 
-        ``log`` gets every round, ``predictions`` what each fold says of its held-out rows, and
-        ``advance`` is called after each round of each fold. All workers are told the same.
+        With ``whole`` each worker trains as many folds by itself side by side, and ``at_once`` is
+        for those that are left over. ``log`` gets every round, ``predictions`` what each fold says
+        of its held-out rows, and ``advance`` is called after each round of each fold. All workers
+        are told the same.
         """
         folds = [
             Fold(repeat * self._division.folds + fold, repeat, fold)
@@ -380,7 +392,7 @@ class Validation:
         ]
         done: list[Fitted] = []
         models: list[bytes] = []
-        for batch in _batches(folds, at_once):
+        for batch in self._planned(folds, at_once, whole):
             for fold, trained in self._train(batch, log, advance, stop_requested):
                 held_out = self._division.held_out(fold.repeat, fold.fold)
                 predictions.add(fold.repeat, fold.fold, held_out, trained.predictions)
@@ -395,19 +407,35 @@ class Validation:
             objective_metric=done[0].objective_metric,
         )
 
+    def _planned(self, folds: Sequence[Fold], at_once: int, whole: int) -> Iterator[_Batch]:
+        """Yield the folds in batches: as many whole ones for every worker, then those left over."""
+        team, each = self._team, len(folds) // self._team.size if whole else 0
+        placed, others = folds[: each * team.size], folds[each * team.size :]
+        if placed:
+            relays = team.any(self._checkpoints.active)
+            rows = _rows_of_all(
+                self._loaded, team, [f.number for f in placed[team.rank :: team.size]]
+            )
+            for some in _batches(range(each), whole):
+                batch = placed[some[0] * team.size : (some[-1] + 1) * team.size]
+                yield _Batch(batch, len(some), rows, placed=True, relays=relays)
+        rows = Rows(self._loaded, [fold.number for fold in others])
+        for batch in _batches(others, at_once):
+            yield _Batch(batch, len(batch), rows)
+
     def _train(
         self,
-        batch: Sequence[Fold],
+        batch: _Batch,
         log: MetricLog,
         advance: Callable[[Scores], None],
         stop_requested: Callable[[], bool],
     ) -> Iterator[tuple[Fold, Trained]]:
         """Train a batch of folds side by side, log their rounds in step, and yield the models."""
-        failed, turns, alone = threading.Event(), _Turns(batch[0].number), self._team.alone
+        failed, alone, folds = threading.Event(), self._team.alone, batch.folds
         # Short, so that no fold is far ahead of what is printed.
-        events: Queue[Event] = Queue(maxsize=2 * len(batch))
+        events: Queue[Event] = Queue(maxsize=2 * len(folds))
         deaf = threading.Event()  # set when nobody reads them any more
-        threads, lanes = max(1, self._compute.threads // len(batch)), batch[-1].number + 1
+        lanes = folds[-1].number + 1
 
         def ended() -> bool:
             return failed.is_set() or stop_requested()
@@ -420,13 +448,9 @@ class Validation:
             with ExitStack() as left:  # the lane last: all workers have to leave it together
                 try:
                     # A lane can be joined once: each fold has its own.
-                    team = left.enter_context(self._team.lane(fold.number, lanes))
-                    data = _FoldData(self._loaded, self._division, fold, turns, ended, team)
-                    left.callback(data.release)
-                    compute = replace(self._compute, threads=threads, team=team)
-                    stage = Shared(self._checkpoints.stage(f"fold-{fold.number:03d}"), team)
-                    finished = self._restored(stage, on_round)
-                    return finished or self._fit(data, compute, on_round, ended, stage)
+                    lane = left.enter_context(self._team.lane(fold.number, lanes))
+                    left.callback(batch.rows.pass_on, fold.number)
+                    return self._trained(fold, batch, lane, on_round, ended)
                 except BaseException as raised:
                     # A request to stop is heard by all workers, a failure perhaps by this one only.
                     if alone or isinstance(raised, Stopped):
@@ -438,10 +462,10 @@ class Validation:
                     _tell(events, Event(fold.number, error=error), deaf)
 
         self._team.open_lanes(lanes)
-        pool = ThreadPoolExecutor(len(batch), thread_name_prefix="fold")
-        running = [pool.submit(train, fold) for fold in batch]
+        pool = ThreadPoolExecutor(len(folds), thread_name_prefix="fold")
+        running = [pool.submit(train, fold) for fold in folds]
         try:
-            _log_in_step(batch, events, log, advance)
+            _log_in_step(folds, events, log, advance)
         except BaseException:  # nothing waits for folds of which nobody can tell
             if alone:
                 failed.set()
@@ -454,17 +478,49 @@ class Validation:
         if errors:
             raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])
         while running:
-            yield batch[len(batch) - len(running)], running.pop(0).result()
+            yield folds[len(folds) - len(running)], running.pop(0).result()
+
+    def _trained(
+        self,
+        fold: Fold,
+        batch: _Batch,
+        lane: Team,
+        on_round: OnRound,
+        ended: Callable[[], bool],
+    ) -> Trained:
+        """Return a fold that an earlier start finished, or train it; called by all workers."""
+        stage = self._checkpoints.stage(f"fold-{fold.number:03d}")
+        kept = Shared(stage, lane)
+        finished = self._restored(kept, on_round)
+        if finished is not None:
+            return finished
+        compute = replace(self._compute, threads=max(1, self._compute.threads // batch.each))
+
+        def fit(
+            on_round: OnRound, ended: Callable[[], bool], stage: Stage, team: Team = ALONE
+        ) -> Trained:
+            data = FoldData(batch.rows, self._division, fold, ended, team)
+            return self._fit(data, replace(compute, team=team), on_round, ended, stage)
+
+        if batch.placed:
+            owner = (fold.number - batch.folds[0].number) % lane.size
+            followed = Placed(lane, owner, on_round, ended, stage, kept)
+            trained = followed.run(fit, relays=batch.relays)
+        else:
+            trained = fit(on_round, ended, kept, lane)
+        early = trained.fitted.outcome == "early_stopped"
+        kept.finish(trained.facts(), trained.sections(), early=early)
+        return trained
 
     def _fit(
         self,
-        data: _FoldData,
+        data: FoldData,
         compute: Compute,
         on_round: OnRound,
         ended: Callable[[], bool],
         stage: Stage,
     ) -> Trained:
-        """Train a fold and keep what remains of it."""
+        """Train a fold and return what remains of it."""
         fitted = self._algorithm.fit(
             data,
             self._config,
@@ -478,11 +534,7 @@ class Validation:
         model = self._algorithm.save(fitted.model) if self._keep_models else None
         # Without the model: XGBoost keeps a model's data for as long as it is there.
         bare = replace(fitted, model=None, predictions={})
-        predictions = data.of_all_workers(fitted.predictions[HELD_OUT])
-        trained = Trained(bare, predictions, model)
-        early = fitted.outcome == "early_stopped"
-        stage.finish(trained.facts(), trained.sections(), early=early)
-        return trained
+        return Trained(bare, data.of_all_workers(fitted.predictions[HELD_OUT]), model)
 
     def _restored(self, stage: Stage, on_round: OnRound) -> Trained | None:
         """Return the fold that an earlier start finished, with its rounds told again."""
@@ -493,6 +545,12 @@ class Validation:
         for index, scores in enumerate(left.scores or [trained.fitted.scores]):
             on_round(index, scores, True)
         return trained
+
+
+def _rows_of_all(loaded: Loaded, team: Team, numbers: Sequence[int]) -> Rows:
+    """Return the rows of all workers, with their features, for the folds with these numbers."""
+    features = everyone.gathered(loaded.matrix, team).features
+    return Rows(Loaded(replace(loaded.all, features=features)), numbers)
 
 
 def _tell(events: Queue[Event], event: Event, deaf: threading.Event) -> None:
@@ -519,79 +577,6 @@ def _log_in_step(
             log.folds(index, scores, whole=len(scores) == len(batch), restored=restored)
             for each in scores.values():
                 advance(each)
-
-
-class _Turns:
-    """Lets folds through one after the other, by their numbers from ``first`` on."""
-
-    def __init__(self, first: int) -> None:
-        self._next = first
-        self._passed: set[int] = set()
-        self._changed = threading.Condition()
-
-    def wait(self, number: int) -> None:
-        """Return when all folds with a smaller number have passed on their turn."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._next >= number)
-
-    def pass_on(self, number: int) -> None:
-        """Let the next fold through; also of a fold that did not need its turn."""
-        with self._changed:
-            self._passed.add(number)
-            while self._next in self._passed:
-                self._next += 1
-            self._changed.notify_all()
-
-
-class _FoldData:
-    """The data of one fold: its training rows, and those it is scored on.
-
-    Folds side by side load one after the other, from the first data set until ``release``: each
-    holds a copy of its rows until they are binned, and one such copy at a time is enough.
-    """
-
-    roles = ("train", HELD_OUT)
-    scored_each_round = roles
-
-    def __init__(
-        self,
-        loaded: Loaded,
-        division: Division,
-        fold: Fold,
-        turns: _Turns,
-        ended: Callable[[], bool],
-        team: Team,
-    ) -> None:
-        self._loaded = loaded
-        self._division = division
-        self._fold = fold
-        self._turns = turns
-        self._ended = ended
-        self._team = team
-        self._mine = False
-        self._alone = True  # with all rows
-
-    def load(self, role: str) -> Loaded:
-        if not self._mine:
-            self._turns.wait(self._fold.number)
-            self._mine = True
-            if self._team.any(self._ended()):  # while it waited
-                raise Stopped
-        part = self._division.training if role == "train" else self._division.held_out
-        loaded = _part(self._loaded, part(self._fold.repeat, self._fold.fold))
-        self._alone = loaded.numbers is None
-        return loaded
-
-    def release(self) -> None:
-        """Let the next fold load."""
-        if self._mine:
-            self._mine = False
-            memory.give_back()
-        self._turns.pass_on(self._fold.number)
-
-    def of_all_workers(self, predictions: Predictions) -> Predictions:
-        """Return the predictions for all rows held out, of those for this worker's."""
-        return predictions if self._alone else gathered(predictions, self._team)
 
 
 @dataclass(frozen=True)
@@ -644,7 +629,7 @@ class _Steps:
             self._held = None
 
 
-def _batches(folds: Sequence[Fold], at_once: int) -> Iterator[Sequence[Fold]]:
+def _batches[T](folds: Sequence[T], at_once: int) -> Iterator[Sequence[T]]:
     """Divide the folds into batches of at most ``at_once``, as even as can be, large ones first."""
     batches = -(-len(folds) // at_once)
     first = 0

@@ -300,9 +300,8 @@ def _cross_validate(work: _Work) -> None:
     predictions = OutOfFold()
     best = BestSoFar(work.config)
     at_once = folded.at_once(work.place.threads, team)
-    work.console.line(
-        f"{at_once} fold(s) side by side, {max(1, work.place.threads // at_once)} thread(s) each"
-    )
+    whole = folded.whole_at_once(work.config, work.place.threads, team)
+    work.console.line(side_by_side(folded.models, at_once, whole, work.place))
     work.console.start(work.config.num_round * folded.models)
     try:
         found = cross_validation.Validation(
@@ -318,6 +317,7 @@ def _cross_validate(work: _Work) -> None:
             predictions,
             lambda scores: work.console.advance(best.after(scores)),
             lambda: work.stop.requested,
+            whole,
         )
     finally:
         work.console.finish()
@@ -358,6 +358,18 @@ def _cross_validate(work: _Work) -> None:
     if unseen:
         work.log.round(last, unseen)
     work.log.validated(last, found.scores, found.objective_metric, found.objective_value)
+
+
+def side_by_side(folds: int, at_once: int, whole: int, place: Compute) -> str:
+    """Return the line that says how ``folds`` are trained."""
+    threads, workers = max(1, place.threads // (whole or at_once)), place.team.size
+    if not whole:
+        return f"{at_once} fold(s) side by side, {threads} thread(s) each"
+    left = f"; {folds % workers} by all workers together" if folds % workers else ""
+    return (
+        f"{whole * workers} folds side by side, whole on {workers} workers with {threads} "
+        f"thread(s) each{left}"
+    )
 
 
 def _nothing(*_: object) -> None:

@@ -40,22 +40,29 @@ def main(pipe: int, told: dict[str, Any]) -> None:
 
 def _train(pipe: int, told: dict[str, Any], console: Console, stop: StopRequest) -> None:
     from treeline import trainer
-    from treeline.collective import joined, tracker
+    from treeline.collective import joined, left_by_all, tracker
 
     job = read_job(Path(told["root"]), os.environ)
-    arguments = told["tracker"]
+    arguments, started, trained = told["tracker"], None, False
     if arguments is None:
-        started = tracker(told["address"], told["size"])  # ends with its last reference
+        started = tracker(told["address"], told["size"])
         arguments = started.worker_args()
         _say(pipe, {"tracker": arguments})
     seat = Seat(told["host"], told["hosts"], told["local"], told["beside"])
-    with joined(arguments, told["rank"], told["address"]) as team:
-        place = Compute(told["path"], told["device"], told["threads"], team, told["beside"])
-        ended = failure.outcome_of(
-            lambda: trainer.run(job, console, stop, place, seat, tuple(told["lost"]))
-        )
-        if ended.status:  # leaving the team means to wait for all others
-            _leave(pipe, ended)
+    try:
+        with joined(arguments, told["rank"], told["address"]) as team:
+            place = Compute(told["path"], told["device"], told["threads"], team, told["beside"])
+            ended = failure.outcome_of(
+                lambda: trainer.run(job, console, stop, place, seat, tuple(told["lost"]))
+            )
+            if ended.status:  # leaving the team means to wait for all others
+                _leave(pipe, ended)
+            trained = True
+    except Exception:
+        if not trained:  # else the model is written, and only saying goodbye has failed
+            raise
+    if started is not None:
+        left_by_all(started)
 
 
 def _leave(pipe: int, ended: failure.Outcome) -> None:

@@ -31,7 +31,7 @@ LAYERS = (
     {"treeline.data", "treeline.artifacts", "treeline.checkpoints", "treeline.predictions"},
     {"treeline.algorithms"},
     {"treeline.loader", "treeline.collective"},
-    {"treeline.cross_validation"},
+    {"treeline.cross_validation", "treeline.fold_data", "treeline.placed"},
     {"treeline.fingerprint"},
     {"treeline.trainer"},
     {

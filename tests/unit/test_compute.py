@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from treeline.compute import PATHS, Cgroup, Compute, choose
+from treeline.compute import Cgroup, Compute, Wish, choose
 from treeline.errors import HyperparameterError
 
 CORES = len(os.sched_getaffinity(0))
@@ -163,13 +163,43 @@ def test_this_machine_can_be_asked() -> None:
 @pytest.mark.parametrize("asked", ["auto", "singleCPU"])
 def test_single_cpu_is_opened_with_the_containers_share(tmp_path: Path, asked: str) -> None:
     cgroup = lay(tmp_path, "0::/\n", **{"cpu--max": "100000 100000"})
-    assert choose(asked, None, cgroup) == Compute("singleCPU", "cpu", 1)
-    assert choose(asked, 7, cgroup) == Compute("singleCPU", "cpu", 7)
+    plan = choose(Wish(asked), 1, cgroup)
+    assert plan.alone() == Compute("singleCPU", "cpu", 1)
+    assert not plan.several
+    assert choose(Wish(asked, nthread=7), 1, cgroup).alone() == Compute("singleCPU", "cpu", 7)
 
 
-@pytest.mark.parametrize("asked", [path for path in PATHS if path != "singleCPU"])
+@pytest.mark.parametrize(
+    ("wish", "hosts", "expected"),
+    [
+        (Wish("multiCPU", 8), 1, (2, 4, True)),
+        (Wish("multiCPU", 8, 4), 1, (4, 2, True)),
+        (Wish("multiCPU", 8, 3), 1, (3, 2, True)),
+        (Wish("multiCPU", 2, 64), 1, (2, 1, True)),
+        (Wish("multiCPU", 1), 1, (1, 1, False)),
+        (Wish("multiCPU", 8, 1), 1, (1, 8, False)),
+        (Wish("auto", 8), 2, (1, 8, True)),
+        (Wish("multiCPU", 8), 3, (1, 8, True)),
+        (Wish("auto", 8, 4), 2, (4, 2, True)),
+    ],
+)
+def test_several_workers_share_the_threads_of_a_host(
+    tmp_path: Path, wish: Wish, hosts: int, expected: tuple[int, int, bool]
+) -> None:
+    plan = choose(wish, hosts, Cgroup(tmp_path))
+    assert plan.path == "multiCPU"
+    assert (plan.workers, plan.threads, plan.several) == expected
+    assert plan.why
+
+
+def test_a_cluster_is_not_the_same_job_several_times(tmp_path: Path) -> None:
+    with pytest.raises(HyperparameterError, match="found singleCPU, and the job has 3 hosts"):
+        choose(Wish("singleCPU"), 3, Cgroup(tmp_path))
+
+
+@pytest.mark.parametrize("asked", ["singleGPU", "multiGPU"])
 def test_what_cannot_be_opened_is_refused_by_name(tmp_path: Path, asked: str) -> None:
     with pytest.raises(HyperparameterError) as caught:
-        choose(asked, None, Cgroup(tmp_path))
+        choose(Wish(asked), 1, Cgroup(tmp_path))
     assert f"compute: found {asked!r}" in caught.value.cause
     assert "compute=singleCPU" in caught.value.remedy

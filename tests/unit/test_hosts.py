@@ -92,6 +92,6 @@ def test_which_interface_leads_to_the_others(
         return own
 
     monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(addresses, 1)))
-    monkeypatch.setattr(hosts, "_address", addresses.__getitem__)
+    monkeypatch.setattr(hosts, "address", addresses.__getitem__)
     monkeypatch.setattr(socket, "gethostbyname", resolver)
     assert hosts.network_interface("ethwe", "algo-1") == expected
