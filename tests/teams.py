@@ -49,6 +49,8 @@ def run[T](size: int, work: Callable[..., T], *arguments: Any, timeout: float = 
         for worker in workers:
             worker.join(0 if len(found) < size else 10)
             worker.kill()
+        if len(found) < size:
+            del started.handle  # freeing it would complain of workers that did not leave
     return [found[rank] for rank in range(size)]
 
 

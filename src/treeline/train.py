@@ -52,7 +52,7 @@ def _run(root: Path, environ: Mapping[str, str], console: Console, stop: StopReq
 
     ended = failure.outcome_of(alone)
     for job, plan in plans:
-        from treeline import cluster  # Dask, which few jobs need
+        from treeline import cluster  # few jobs need it
 
         ended = cluster.run(job, plan, console, stop)
     return ended

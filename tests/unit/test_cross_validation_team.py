@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,9 @@ from treeline.predictions import OutOfFold
 from treeline.team import ALONE, Team
 
 ROWS = forests.ROWS
-# Where each worker's rows begin; of three, one has none.
-SHARES: dict[int, list[float]] = {1: [0, 1], 2: [0, 0.7, 1], 3: [0, 0.4, 0.4, 1]}
+# Where each worker's rows begin.
+SHARES: dict[int, list[float]] = {1: [0, 1], 2: [0, 0.7, 1], 3: [0, 0.4, 0.5, 1]}
+ONE_WITHOUT = [0, 0.4, 0.4, 1]
 FOREST = {"algorithm": "random_forest", "n_estimators": "5", "max_depth": "4"}
 # XGBoost's own base_score differs by a rounding error where the rows are several workers'.
 JOBS: dict[str, dict[str, str]] = {
@@ -54,6 +55,12 @@ JOBS: dict[str, dict[str, str]] = {
         "num_round": "3",
         "cv_folds": "2",
         "cv_repeats": "2",
+    },
+    "six": {
+        "objective": "reg:squarederror",
+        "base_score": "100",
+        "num_round": "3",
+        "cv_folds": "6",
     },
     "split": {
         "objective": "reg:squarederror",
@@ -116,25 +123,42 @@ def matrix_of(job: str, seed: int) -> Matrix:
     return replace(whole, hashes=hashes, group_names=names)
 
 
+@dataclass(frozen=True)
+class Case:
+    """A job, the threads of each worker, and whether a worker can hold the rows of all.
+
+    Without ``rows`` one of three workers has none.
+    """
+
+    job: str
+    threads: int = 1
+    holds_all: bool = True
+    rows: bool = True
+
+    def bounds(self, team: Team) -> tuple[int, int]:
+        shares = SHARES[team.size] if self.rows else ONE_WITHOUT
+        return int(ROWS * shares[team.rank]), int(ROWS * shares[team.rank + 1])
+
+
 class Share:
     """What a loader is to a cross-validation: this worker's rows."""
 
     classes = None
 
-    def __init__(self, job: str, team: Team) -> None:
+    def __init__(self, case: Case, team: Team) -> None:
         self.roles = ("train", "validation")
         self.reports: list[Any] = []
-        self._matrices = {"train": matrix_of(job, 1), "validation": matrix_of(job, 2)}
+        self.asked: list[tuple[int, int]] = []
+        self._matrices = {"train": matrix_of(case.job, 1), "validation": matrix_of(case.job, 2)}
         self._team = team
-        self._ranks = job == "ranking"
+        self._case = case
 
     def load(self, role: str) -> Loaded:
         whole = self._matrices.pop(role)
         if self._team.alone:
             return Loaded(whole)
-        begin, end = (int(ROWS * SHARES[self._team.size][self._team.rank + i]) for i in (0, 1))
-        mine = subset.between(whole, begin, end)
-        if self._ranks:
+        mine = subset.between(whole, *self._case.bounds(self._team))
+        if self._case.job == "ranking":
             mine = everyone.whole_groups(mine, self._team)
         return Loaded(mine, False, *everyone.whole(mine, self._team))
 
@@ -142,56 +166,58 @@ class Share:
         self.reports.append(found.content)
 
     def holds_all(self, rows: int) -> bool:
-        return rows <= 2 * ROWS
+        return self._case.holds_all or self._case.job in ("sklearn", "xgboost")
 
     def folds_at_once(self, rows: int, held_out: int) -> int:
-        self.asked = rows, held_out
-        return 2 + self._team.rank  # the least counts
+        self.asked.append((rows, held_out))
+        return 99 if self._team.alone else 2 + self._team.rank  # the least counts
 
 
 class Counting:
-    """An algorithm that counts what is trained, and may fail."""
+    """An algorithm that notes which folds are trained, and may fail."""
 
-    def __init__(self, algorithm: Any, fails: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, algorithm: Any, fails: Callable[[int], None]) -> None:
         self._algorithm = algorithm
-        self.save, self.fits, self._fails = algorithm.save, 0, fails
+        self.save, self._fails = algorithm.save, fails
+        self.fits: list[int] = []
 
     def fit(self, data: Any, *others: Any, **more: Any) -> Fitted:
-        self.fits += 1
-        if data._fold.number == 0:
-            self._fails()
+        self.fits.append(data._fold.number)
+        self._fails(data._fold.number)
         found: Fitted = self._algorithm.fit(data, *others, **more)
         return found
 
 
 def validated(
     team: Team,
-    job: str,
+    case: Case,
     folder: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
-    fails: Callable[[], None] = lambda: None,
+    fails: Callable[[int], None] = lambda number: None,
 ) -> dict[str, Any]:
     """Cross-validate as the trainer does; return all that comes of it."""
-    config = hyperparameters.parse(JOBS[job])
+    config = hyperparameters.parse(JOBS[case.job])
     algorithm: Any = Counting(random_forest if config.is_forest else xgboost, fails)
-    place, loader = Compute("singleCPU", "cpu", 3, team), Share(job, team)
-    checkpoints = Checkpoints(folder, CheckpointOptions(), Console(), writes=team.leads)
+    place, loader = Compute("singleCPU", "cpu", case.threads, team), Share(case, team)
+    rules = CheckpointOptions(every=1)
+    checkpoints = Checkpoints(folder if team.leads else None, rules, Console())
     lines: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         output = Path(name)
         folded = cross_validation.prepare(loader, config, output, team)  # type: ignore[arg-type]
-        checkpoints.open({"job": job}, config.rounds)
+        checkpoints.open({"job": case.job}, config.rounds)
         predictions = OutOfFold()
-        at_once = folded.at_once(3, team)
+        at_once = folded.at_once(place.threads, team)
+        whole = folded.whole_at_once(config, place.threads, team)
         work = cross_validation.Validation(
             algorithm, folded.pool, folded.division, config, place, checkpoints
         )
         with closing(MetricLog(lines.append, output)) as log:
-            found = work.run(at_once, log, predictions, lambda _: None, stop)
+            found = work.run(at_once, log, predictions, lambda _: None, stop, whole)
         predictions.write(
             output, config.objective, folded.pool.all.label, None, folded.pool.all.origin.positions
         )
-        files = {file.name: file.read_bytes() for file in output.glob("predictions*")}
+        files = {file.name: file.read_bytes() for file in output.glob("*") if file.is_file()}
     refit = folded.refit(config, found)
     final = (random_forest if config.is_forest else xgboost).fit(
         folded.all_rows(), refit, place, lambda: None, lambda *_: None, stop
@@ -199,7 +225,7 @@ def validated(
     return {
         "lines": (folded.lines, folded.warnings, json.dumps(loader.reports, default=str)),
         "drawn": [each.tobytes() for each in folded.division.drawn],
-        "at once": at_once,
+        "at once": (at_once, whole),
         "asked": loader.asked,
         "log": lines,
         "scores": found.scores,
@@ -208,18 +234,43 @@ def validated(
         "final": hashlib.sha256(algorithm.save(final.model)).hexdigest(),
         "final scores": final.scores,
         "files": files,
-        "fits": algorithm.fits,
+        "fits": sorted(algorithm.fits),
     }
 
 
-def jobs_of(size: int) -> Sequence[str]:
-    return ["binary", "pooled"] if size == 2 else list(JOBS)
+# The cases of so many workers: the folds at once, of them whole ones on each, and which folds the
+# workers train.
+CASES: dict[int, dict[Case, tuple[int, int, list[list[int]]]]] = {
+    2: {
+        Case("binary"): (1, 1, [[0, 2], [1, 2]]),
+        Case("six"): (1, 1, [[0, 2, 4], [1, 3, 5]]),
+        Case("repeats", threads=2): (2, 2, [[0, 2], [1, 3]]),
+        Case("pooled"): (1, 1, [[0], [1]]),
+        Case("sparse"): (1, 1, [[0], [1]]),
+        Case("ranking"): (1, 1, [[0], [1]]),
+        Case("split"): (1, 0, [[0], [0]]),
+        Case("binary", threads=3, holds_all=False): (2, 0, [[0, 1, 2]] * 2),
+        Case("pooled", threads=2, holds_all=False): (2, 0, [[0, 1]] * 2),
+    },
+    3: {
+        Case("binary"): (1, 1, [[0], [1], [2]]),
+        Case("six"): (1, 1, [[0, 3], [1, 4], [2, 5]]),
+        Case("binary", threads=2, rows=False): (2, 0, [[0, 1, 2]] * 3),
+        Case("repeats", threads=2, rows=False): (2, 0, [[0, 1, 2, 3]] * 3),
+        Case("split", threads=2, rows=False): (1, 0, [[0]] * 3),
+        Case("pooled", threads=2, holds_all=False, rows=False): (2, 0, [[0, 1]] * 3),
+        Case("sparse", threads=2, rows=False): (2, 0, [[0, 1]] * 3),
+        Case("ranking", threads=2, rows=False): (2, 0, [[0, 1]] * 3),
+        Case("sklearn", threads=2, rows=False): (2, 0, [[0, 1]] * 3),
+        Case("xgboost", threads=2, rows=False): (2, 0, [[0, 1]] * 3),
+    },
+}
 
 
-def all_jobs(team: Team) -> dict[str, Any]:
-    jobs = jobs_of(team.size)
-    found = each_by_a_team_of_its_own(team, [partial(validated, job=job) for job in jobs])
-    return dict(zip(jobs, found, strict=True))
+def all_cases(team: Team) -> dict[Case, Any]:
+    cases = list(CASES[team.size])
+    found = each_by_a_team_of_its_own(team, [partial(validated, case=case) for case in cases])
+    return dict(zip(cases, found, strict=True))
 
 
 def each_by_a_team_of_its_own(team: Team, works: Sequence[Callable[[Team], Any]]) -> list[Any]:
@@ -239,8 +290,13 @@ def each_by_a_team_of_its_own(team: Team, works: Sequence[Callable[[Team], Any]]
 
 
 @cache
-def found_by(size: int) -> list[dict[str, Any]]:
-    return [all_jobs(ALONE)] if size == 1 else teams.run(size, all_jobs, timeout=30)
+def found_by(size: int) -> list[dict[Case, Any]]:
+    return teams.run(size, all_cases, timeout=30)
+
+
+@cache
+def by_one(job: str, side_by_side: int) -> dict[str, Any]:
+    return validated(ALONE, Case(job, side_by_side))
 
 
 def close(found: Any, expected: Any) -> None:
@@ -255,62 +311,94 @@ def close(found: Any, expected: Any) -> None:
         )
 
 
-@pytest.mark.parametrize(("size", "job"), [(size, job) for size in (2, 3) for job in jobs_of(size)])
-def test_several_workers_find_what_one_finds(size: int, job: str) -> None:
-    [expected] = found_by(1)
-    for each in found_by(size):
-        found, one = each[job], expected[job]
-        assert found["at once"] == one["at once"]
-        for what in ("lines", "drawn", "rounds", "log", "fits"):
+@pytest.mark.parametrize(
+    ("size", "case"), [(size, case) for size, cases in CASES.items() for case in cases]
+)
+def test_several_workers_find_what_one_finds(size: int, case: Case) -> None:
+    at_once, whole, fits = CASES[size][case]
+    one = by_one(case.job, whole * size or at_once)
+    for each, trained in zip(found_by(size), fits, strict=True):
+        found = each[case]
+        assert found["at once"] == (at_once, whole)
+        assert found["fits"] == trained
+        for what in ("lines", "drawn", "rounds", "log"):
             assert found[what] == one[what], what
         close(found["scores"], one["scores"])
         close(found["final scores"], one["final scores"])
-        for what in ("models", "final", "files"):
+        for what in ("models", "final"):
             assert found[what] == one[what], what
+        # Where all folds are whole, the scores in metrics.jsonl have the same bytes too.
+        same = found["files"] if sum(map(len, fits)) == len(one["fits"]) else predicted(found)
+        assert same == {name: one["files"][name] for name in same}
 
 
 def test_each_worker_asks_for_memory_for_its_own_rows() -> None:
-    asked = [each["repeats"]["asked"] for each in found_by(3)]
-    assert np.sum(asked, axis=0).tolist() == [ROWS / 2, ROWS / 2]
-    assert asked[1] == (0, 0)
-    # Of a forest each worker has all rows.
-    assert [each["xgboost"]["asked"] for each in found_by(3)] == [(ROWS / 2, ROWS / 2)] * 3
+    asked = [each[Case("repeats", threads=2, rows=False)]["asked"] for each in found_by(3)]
+    assert np.sum(asked, axis=0).tolist() == [[ROWS / 2, ROWS / 2]]
+    assert asked[1] == [(0, 0)]
+    # Of a forest each worker has all rows, of a whole fold too, and besides those of all.
+    forest = Case("xgboost", threads=2, rows=False)
+    assert [each[forest]["asked"] for each in found_by(3)] == [[(ROWS / 2, ROWS / 2)]] * 3
+    for each in found_by(2):
+        assert each[Case("repeats", threads=2)]["asked"][1:] == [(ROWS * 1.5, ROWS / 2)]
 
 
-def again_and_stopped(team: Team, folder: Path) -> list[Any]:
-    """Validate with checkpoints, go on from them, and be stopped on the last worker."""
+def again_and_stopped(team: Team, folder: Path, case: Case) -> list[Any]:
+    """Be stopped on the last worker, go on from what is left, and from all folds."""
+    looks = iter(range(99))
 
     def stopped(lane: Team) -> str:
-        looks = iter(range(99))
         try:
-            validated(lane, "repeats", stop=lambda: lane.rank == 1 and next(looks) > 3)
+            validated(lane, case, folder, stop=lambda: lane.rank == 1 and next(looks) > 3)
         except Stopped:
             return "stopped"
         return "not stopped"
 
-    whole = partial(validated, job="repeats", folder=folder)
-    return each_by_a_team_of_its_own(team, [whole, whole, stopped])
+    def left(lane: Team) -> list[str]:
+        return sorted(file.name for file in folder.rglob("*.ckpt"))
+
+    whole = partial(validated, case=case, folder=folder)
+    return each_by_a_team_of_its_own(team, [stopped, left, whole, whole])
 
 
-def test_finished_folds_are_restored_and_a_stop_is_heard_by_all(tmp_path: Path) -> None:
-    found = teams.run(2, again_and_stopped, tmp_path, timeout=30)
-    for first, again, stopped in found:
+@pytest.mark.parametrize("holds_all", [True, False])
+def test_rounds_and_folds_are_restored_and_a_stop_is_heard_by_all(
+    holds_all: bool, tmp_path: Path
+) -> None:
+    case = Case("repeats", 2 if holds_all else 4, holds_all)
+    found = teams.run(2, again_and_stopped, tmp_path, case, timeout=30)
+    one = by_one("repeats", 4 if holds_all else 2)
+    for rank, (stopped, left, again, third) in enumerate(found):
         assert stopped == "stopped"
-        assert (first.pop("fits"), again.pop("fits")) == (4, 0)
-        assert (len(first.pop("log")), again.pop("log")) == (18, [])
-        assert again == first
-    one = validated(ALONE, "repeats", tmp_path)  # goes on from what several workers have left
-    assert one["fits"] == 0
-    assert one["files"] == found[0][0]["files"]
+        # Of a fold of the other worker too, whose rounds have travelled.
+        assert {name.split("-")[1] for name in left} >= {"000", "001"}
+        assert not [name for name in left if "done" in name]
+        trained = ([0, 2], [1, 3])[rank] if holds_all else [0, 1, 2, 3]
+        assert (again["fits"], third["fits"]) == (trained, [])
+        assert third["log"] == []
+        rounds = {line.split("\t")[-1]: line.split("\t")[0] for line in reversed(again["log"])}
+        assert rounds["fold:0"] != "[0]"  # the first that is printed
+        assert again["log"] == one["log"][-len(again["log"]) :]
+        for each in (again, third):
+            for what in ("models", "final", "rounds"):
+                assert each[what] == one[what], what
+            assert predicted(each) == predicted(one)
+    alone = validated(ALONE, Case("repeats", 4), tmp_path)  # goes on from what several have left
+    assert alone["fits"] == []
+    assert predicted(alone) == predicted(one)
 
 
-def fails_on_one(team: Team, file: Path) -> None:
-    def fails() -> None:
-        if team.rank == 1:
+def predicted(found: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: text for name, text in found["files"].items() if name.startswith("predictions")}
+
+
+def fails_on_one(team: Team, file: Path, case: Case) -> None:
+    def fails(number: int) -> None:
+        if team.rank == 1 and number < 2:
             raise DataError("of one worker", "none")
 
     try:
-        validated(team, "repeats", fails=fails)
+        validated(team, case, fails=fails)
     except DataError as error:
         file.write_text(error.cause)
         os._exit(3)  # as a worker does, not waiting for the others
@@ -318,8 +406,12 @@ def fails_on_one(team: Team, file: Path) -> None:
 
 # The first worker's tracker says that a worker is gone.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_worker_whose_fold_fails_does_not_wait_for_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("holds_all", [True, False])
+def test_a_worker_whose_fold_fails_does_not_wait_for_the_others(
+    holds_all: bool, tmp_path: Path
+) -> None:
     """Its other fold waits for one that waits until the failed fold has loaded."""
+    case = Case("repeats", 2, holds_all)
     with pytest.raises(AssertionError, match=r"worker 0|did not answer"):
-        teams.run(2, fails_on_one, tmp_path / "failure", timeout=15)
+        teams.run(2, fails_on_one, tmp_path / "failure", case, timeout=15)
     assert (tmp_path / "failure").read_text() == "of one worker"
