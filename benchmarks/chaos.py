@@ -96,6 +96,11 @@ class Disturbance:
     small: str = ""
 
     @property
+    def undone(self) -> bool:
+        """Whether the host can run again as before."""
+        return self.seconds > 0
+
+    @property
     def for_good(self) -> bool:
         """Whether the job has to do without the host from then on."""
         return self.loses and (not self.seconds or self.seconds >= ENOUGH_S)
@@ -303,7 +308,10 @@ def tried(plan: Plan, folder: Path, image: str, number: int, peace: InPeace) -> 
         if not ended and running.seen(_JOINED) is None:
             waiting = [host for host in running.hosts if host != plan.host]
             said = rf"waiting for .*\b{plan.host}\b"
-            silent = [host for host in waiting if running.seen(said, host) is None]
+            # Who has joined waits for the first host, which knows who is missing.
+            first = running.hosts[0]
+            speak = waiting if plan.host == first else [first]
+            silent = [host for host in speak if running.seen(said, host) is None]
             hit = freed = time.monotonic()
             for host in running.hosts:
                 running.send("TERM", host)
@@ -400,7 +408,7 @@ def _compare_models(found: Path, wanted: Path, tree: Path) -> str:
 
 def judge(story: Story) -> list[str]:
     """Return what is wrong with it; nothing if it is good."""
-    found = []
+    plan, found = story.plan, []
     ends = {story.statuses[host] for host in story.others}
     if len(ends) > 1:
         found.append("the hosts that are left end differently")
@@ -408,6 +416,8 @@ def judge(story: Story) -> list[str]:
         found.append(f"a model on {', '.join(story.elsewhere)}")
     if story.silent:
         found.append(f"{', '.join(story.silent)} did not say for whom it waited")
+    if story.waiting and plan.disturbance.undone:
+        found.append(f"{plan.host} was back, and the hosts did not come together")
     if story.again not in ("", "same"):
         found.append(f"started again: {story.again}")
     found += _judge_success(story) if story.status == 0 else _judge_failure(story)
@@ -493,7 +503,7 @@ def row(number: int, story: Story, wrong: Sequence[str]) -> str:
     """Return the run's line of the table."""
     plan = story.plan
     others = max((story.after[host] for host in story.others), default=math.nan)
-    own = "" if plan.host in story.others else f" / {story.after[plan.host]:.0f}"
+    own = "" if plan.host in story.others else f" / {max(0, story.after[plan.host]):.0f}"
     statuses = " ".join("-" if s is None else f"{s}" for s in story.statuses.values())
     verdict = "**bad**: " + "; ".join(wrong) if wrong else "good"
     return (

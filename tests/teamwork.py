@@ -36,6 +36,7 @@ def matrix_of(features: Floats | Csr, **parts: Any) -> Matrix:
     origin.add("train/a.csv", 0)
     stats.update(features)
     group = parts.get("group")
+    known: dict[str, Any] = {name: parts.get(name) for name in _PARTS}
     return Matrix(
         features=features,
         group_names=() if group is None else tuple(map(str, range(int(group.max()) + 1))),
@@ -44,7 +45,7 @@ def matrix_of(features: Floats | Csr, **parts: Any) -> Matrix:
         hashes=np.zeros(features.shape[0], np.uint64),
         fingerprint="",
         origin=origin,
-        **{name: parts.get(name) for name in _PARTS},
+        **known,
     )
 
 

@@ -527,7 +527,7 @@ def _guard_ports(names: Sequence[str]) -> None:
     class GuardedBackend(TCPBackend):
         _listener_class = Guarded
 
-    backends["tcp"] = GuardedBackend()  # type: ignore[no-untyped-call]
+    backends["tcp"] = GuardedBackend()
 
 
 async def _bind(opening: Any, port: int) -> None:

@@ -86,6 +86,8 @@ def choose(wish: Wish, hosts: int, cgroup: Cgroup) -> Plan:
             "Use compute=multiCPU or auto, or set the instance count to 1. Every host would "
             "train the same model.",
         )
+    if asked == "auto" and hosts == 1 and (wish.workers or 1) > 1:
+        asked = "multiCPU"  # which is what several workers are
     if asked == "singleCPU" or (asked == "auto" and hosts == 1):
         why = "asked for" if asked == "singleCPU" else _why_single(threads)
         return Plan("singleCPU", "cpu", 1, threads, several=False, why=why)

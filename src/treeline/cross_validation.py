@@ -159,7 +159,10 @@ def prepare(loader: Loader, config: Config, output: Path, team: Team = ALONE) ->
         divided = ("train", "validation") if config.cv.pooled else ("train",)
         chosen = {role: loaded[role] for role in divided if role in loaded}
         check_held(sum(each.all.rows for each in chosen.values()), loader)
-        loaded |= {role: whole(each, team) for role, each in chosen.items()}
+        for role, each in chosen.items():
+            hashes = each.all.take_hashes()  # this worker's rows have none
+            loaded[role] = whole(each, team)
+            loaded[role].matrix.hashes = hashes
     pool, lines = loaded.pop("train"), []
     other = loaded.get("validation")
     if other is not None and config.cv.pooled:

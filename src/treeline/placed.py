@@ -48,6 +48,8 @@ class _Done:
     result: Any
 
 
+_NOBODY = object()  # the answer when nobody does any more what the owner says
+
 type _Message = _Round | _Ask | _Done | Stopped | shared.Request
 
 
@@ -82,10 +84,17 @@ class Placed:
         ``relays`` is whether the first worker keeps checkpoints. ``Stopped`` is raised on all
         workers; whatever else ``work`` raises is raised on its owner alone, at once.
         """
-        owns = self._lane.rank == self._owner
-        if owns:
+        if self._lane.rank == self._owner:
             worker = threading.Thread(target=self._train, args=(work, relays), daemon=True)
             worker.start()
+        try:
+            result: T = self._talk()
+            return result
+        finally:
+            self._answers.put(_NOBODY)
+
+    def _talk(self) -> Any:
+        owns = self._lane.rank == self._owner
         while True:
             own = self._messages.get() if owns else None
             if isinstance(own, BaseException) and not isinstance(own, Stopped):
@@ -95,8 +104,7 @@ class Placed:
                 case Stopped():
                     raise message
                 case _Done():
-                    found: T = message.result
-                    return found
+                    return message.result
             answer = self._act(message)
             if owns:
                 self._answers.put(answer)
@@ -126,4 +134,7 @@ class Placed:
     def _ask(self, message: _Message) -> Any:
         """Have all workers do something; return the answer."""
         self._messages.put(message)
-        return self._answers.get()
+        answer = self._answers.get()
+        if answer is _NOBODY:
+            raise Stopped
+        return answer

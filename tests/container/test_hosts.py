@@ -96,7 +96,7 @@ def test_two_hosts_with_all_files_train_the_model_of_one(
     ends, running = run(request(tree, 2), tmp_path / "results")
     check_success(ends, running)
     assert model(ends["algo-1"].host.root) == alone
-    assert running.seen("2 worker\\(s\\) on 2 host\\(s\\), algo-1 1, algo-2 1", "algo-1")
+    assert running.seen(r"2 workers on 2 host\(s\), algo-1 1, algo-2 1", "algo-1")
 
 
 def test_three_hosts_with_files_of_their_own_train_the_model_of_one(

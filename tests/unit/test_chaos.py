@@ -88,6 +88,10 @@ BAD = [
     (story(plan("SIGTERM to one"), 1, 1, 1), "stopped, but with status 1"),
     (story(plan("SIGTERM to one", "2 hosts, model kept"), 143, 143, 143), "kept no model"),
     (story(plan("model folder full", host="algo-1"), 0, 0, 0), "success without a model"),
+    (
+        story(plan("cut off for 5 s"), 143, 143, 143, waiting=["algo-1"], joined=False),
+        "algo-2 was back, and the hosts did not come together",
+    ),
     (replace(GOOD[8], silent=["algo-3"]), "algo-3 did not say for whom it waited"),
     (replace(GOOD[9], again="predictions differ"), "started again: predictions differ"),
     (replace(GOOD[9], failures={**GOOD[9].failures, "algo-2": ""}), "algo-2 does not say why"),

@@ -181,6 +181,7 @@ def test_single_cpu_is_opened_with_the_containers_share(tmp_path: Path, asked: s
         (Wish("auto", 8), 2, (1, 8, True)),
         (Wish("multiCPU", 8), 3, (1, 8, True)),
         (Wish("auto", 8, 4), 2, (4, 2, True)),
+        (Wish("auto", 8, 4), 1, (4, 2, True)),
     ],
 )
 def test_several_workers_share_the_threads_of_a_host(

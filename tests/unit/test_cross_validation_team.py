@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tests import forests, teams
 
-from treeline import cross_validation, hyperparameters
+from treeline import cross_validation, hyperparameters, trainer
 from treeline.algorithms import random_forest, xgboost
 from treeline.algorithms.interface import Fitted, Loaded
 from treeline.checkpoints.store import Checkpoints
@@ -53,6 +53,14 @@ JOBS: dict[str, dict[str, str]] = {
         "objective": "reg:squarederror",
         "base_score": "100",
         "num_round": "3",
+        "cv_folds": "2",
+        "cv_repeats": "2",
+    },
+    "long": {
+        "objective": "reg:squarederror",
+        "base_score": "100",
+        "num_round": "20",
+        "max_depth": "3",
         "cv_folds": "2",
         "cv_repeats": "2",
     },
@@ -160,7 +168,9 @@ class Share:
         mine = subset.between(whole, *self._case.bounds(self._team))
         if self._case.job == "ranking":
             mine = everyone.whole_groups(mine, self._team)
-        return Loaded(mine, False, *everyone.whole(mine, self._team))
+        found = Loaded(mine, False, *everyone.whole(mine, self._team))
+        mine.take_hashes()  # as the loader does
+        return found
 
     def report(self, folder: Path, found: Any) -> None:
         self.reports.append(found.content)
@@ -180,9 +190,12 @@ class Counting:
         self._algorithm = algorithm
         self.save, self._fails = algorithm.save, fails
         self.fits: list[int] = []
+        self.computes: set[tuple[int, int]] = set()  # threads, and workers
 
     def fit(self, data: Any, *others: Any, **more: Any) -> Fitted:
+        compute = others[1]
         self.fits.append(data._fold.number)
+        self.computes.add((compute.threads, compute.team.size))
         self._fails(data._fold.number)
         found: Fitted = self._algorithm.fit(data, *others, **more)
         return found
@@ -235,6 +248,7 @@ def validated(
         "final scores": final.scores,
         "files": files,
         "fits": sorted(algorithm.fits),
+        "computes": algorithm.computes,
     }
 
 
@@ -345,47 +359,95 @@ def test_each_worker_asks_for_memory_for_its_own_rows() -> None:
 
 def again_and_stopped(team: Team, folder: Path, case: Case) -> list[Any]:
     """Be stopped on the last worker, go on from what is left, and from all folds."""
-    looks = iter(range(99))
 
-    def stopped(lane: Team) -> str:
-        try:
-            validated(lane, case, folder, stop=lambda: lane.rank == 1 and next(looks) > 3)
-        except Stopped:
-            return "stopped"
-        return "not stopped"
+    def rounds() -> dict[str, int]:
+        names = sorted(file.stem.split("-") for file in folder.rglob("*.ckpt"))
+        return {fold: int(end) for _, fold, *_, end in names if end != "done"}
 
-    def left(lane: Team) -> list[str]:
-        return sorted(file.name for file in folder.rglob("*.ckpt"))
+    def stopped(lane: Team) -> dict[str, int]:
+        def stop() -> bool:
+            there = rounds()
+            return lane.rank == 1 and min(there.get(fold, 0) for fold in ("000", "001")) > 2
+
+        with pytest.raises(Stopped):
+            validated(lane, case, folder, stop)
+        return rounds()
 
     whole = partial(validated, case=case, folder=folder)
-    return each_by_a_team_of_its_own(team, [stopped, left, whole, whole])
+    return each_by_a_team_of_its_own(team, [stopped, whole, whole])
 
 
 @pytest.mark.parametrize("holds_all", [True, False])
 def test_rounds_and_folds_are_restored_and_a_stop_is_heard_by_all(
     holds_all: bool, tmp_path: Path
 ) -> None:
-    case = Case("repeats", 2 if holds_all else 4, holds_all)
+    case = Case("long", 1 if holds_all else 2, holds_all)
     found = teams.run(2, again_and_stopped, tmp_path, case, timeout=30)
-    one = by_one("repeats", 4 if holds_all else 2)
-    for rank, (stopped, left, again, third) in enumerate(found):
-        assert stopped == "stopped"
-        # Of a fold of the other worker too, whose rounds have travelled.
-        assert {name.split("-")[1] for name in left} >= {"000", "001"}
-        assert not [name for name in left if "done" in name]
-        trained = ([0, 2], [1, 3])[rank] if holds_all else [0, 1, 2, 3]
-        assert (again["fits"], third["fits"]) == (trained, [])
-        assert third["log"] == []
-        rounds = {line.split("\t")[-1]: line.split("\t")[0] for line in reversed(again["log"])}
-        assert rounds["fold:0"] != "[0]"  # the first that is printed
+    one = by_one("long", 2)
+    for rank, (left, again, third) in enumerate(found):
+        assert sorted(left) == ["000", "001"]
+        # Of the fold of the other worker too the rounds have travelled, and are not printed again.
+        first = min(left.values()) - 1
+        assert first < 20
+        assert again["log"][0].startswith(f"[{first}]\t")
         assert again["log"] == one["log"][-len(again["log"]) :]
+        trained = ([0, 2], [1, 3])[rank] if holds_all else [0, 1, 2, 3]
+        assert (again["fits"], third["fits"], third["log"]) == (trained, [], [])
         for each in (again, third):
-            for what in ("models", "final", "rounds"):
-                assert each[what] == one[what], what
             assert predicted(each) == predicted(one)
-    alone = validated(ALONE, Case("repeats", 4), tmp_path)  # goes on from what several have left
+            for what in ("final", "rounds"):
+                assert each[what] == one[what], what
+    alone = validated(ALONE, Case("long", 2), tmp_path)  # goes on from what several have left
     assert alone["fits"] == []
     assert predicted(alone) == predicted(one)
+
+
+def test_a_whole_fold_has_its_share_of_the_threads_of_one_worker() -> None:
+    for each in found_by(2):
+        assert each[Case("repeats", threads=2)]["computes"] == {(1, 1)}
+        assert each[Case("binary")]["computes"] == {(1, 1), (1, 2)}
+        assert each[Case("binary", threads=3, holds_all=False)]["computes"] == {(1, 2), (3, 2)}
+
+
+def test_what_is_said_of_folds_side_by_side() -> None:
+    class Two(Team):
+        size = 2
+
+    one = Compute("singleCPU", "cpu", 4)
+    two = Compute("multiCPU", "cpu", 4, Two())
+    assert trainer.side_by_side(3, 3, 0, one) == "3 fold(s) side by side, 1 thread(s) each"
+    assert trainer.side_by_side(3, 2, 0, two) == "2 fold(s) side by side, 2 thread(s) each"
+    assert trainer.side_by_side(5, 3, 2, two) == (
+        "4 folds side by side, whole on 2 workers with 2 thread(s) each; 1 by all workers together"
+    )
+    assert trainer.side_by_side(2, 1, 1, two) == (
+        "2 folds side by side, whole on 2 workers with 4 thread(s) each"
+    )
+
+
+def test_queries_with_weights_are_refused_at_once() -> None:
+    """By the folds that all workers train together, not after them by the final model."""
+
+    class Two(Team):
+        size = 2
+
+    rows = matrix_of("ranking", 1)
+    weighted = replace(rows, weight=np.ones(rows.rows, np.float32))
+    for matrix, whole in ((rows, 1), (weighted, 0)):
+        loader: Any = Share(Case("ranking"), ALONE)
+        pool = Loaded(matrix, False, matrix, np.arange(matrix.rows))
+        config = hyperparameters.parse(JOBS["ranking"])
+        division = cross_validation.folds.divide(
+            config.cv,  # type: ignore[arg-type]
+            1,
+            task="ranking",
+            keys=matrix.hashes,
+            label=matrix.label,
+            group=matrix.group,
+            group_names=matrix.group_names,
+        )
+        folded = cross_validation.Folded(pool, {}, division, loader, (), ())
+        assert folded.whole_at_once(config, 1, Two()) == whole
 
 
 def predicted(found: Mapping[str, Any]) -> dict[str, bytes]:

@@ -79,7 +79,7 @@ def binary(root: Path) -> Job:
 
 @pytest.mark.parametrize("cuts", CUTS, ids=str)
 def test_every_worker_knows_what_one_does(root: Path, tmp_path: Path, cuts: Sequence[int]) -> None:
-    job, said = binary(root), []
+    job, said = binary(root), list[str]()
     alone, expected = load(job.loader(lines=said))
     alone.report(tmp_path)
     report = (tmp_path / "data_report.json").read_bytes()
@@ -103,26 +103,25 @@ def test_every_worker_knows_what_one_does(root: Path, tmp_path: Path, cuts: Sequ
             alone.data,
         )
         for role, one in expected.items():
-            numbers = loaded[role].numbers
+            numbers, features = loaded[role].numbers, one.matrix.features
+            assert one.matrix.label is not None
+            assert isinstance(features, np.ndarray)
             assert loaded[role].all.rows == one.matrix.rows
             np.testing.assert_array_equal(loaded[role].all.label, one.matrix.label)
             np.testing.assert_array_equal(loaded[role].matrix.label, one.matrix.label[numbers])
-            np.testing.assert_array_equal(
-                loaded[role].matrix.features, one.matrix.features[numbers]
-            )
+            np.testing.assert_array_equal(loaded[role].matrix.features, features[numbers])
 
 
 def test_queries_stay_whole(root: Path) -> None:
     job = Job(root, objective="rank:ndcg", group_column="1")
     job.put("train", a="1,q,3\n0,r,3\n", b="1,r,4\n", c="2,r,3\n1,s,3\n0,s,1\n")
     _, expected = load(job.loader())
-    rows = []
+    features, rows = expected["train"].matrix.features, []
+    assert isinstance(features, np.ndarray)
     for _, loaded in job.over((0, 1, 2, 3), load):
         found = loaded["train"]
         rows.append(found.numbers.tolist())
-        np.testing.assert_array_equal(
-            found.matrix.features, expected["train"].matrix.features[found.numbers]
-        )
+        np.testing.assert_array_equal(found.matrix.features, features[found.numbers])
         np.testing.assert_array_equal(found.all.group, [0, 1, 1, 1, 2, 2])
         assert found.matrix.hashes.size == 0
     assert rows == [[0, 1, 2, 3], [], [4, 5]]

@@ -200,7 +200,7 @@ def recordio(root: Path, sparse: str) -> tuple[Path, DataOptions]:
     root.mkdir()
     rng = np.random.default_rng(1)
     for name in "abcde":
-        columns = {f"f{i}": rng.normal(size=3).astype(np.float32) for i in range(4)}
+        columns: dict[str, Any] = {f"f{i}": rng.normal(size=3).astype(np.float32) for i in range(4)}
         columns["f2"][rng.random(3) < 0.5] = np.nan if name in sparse else 1
         table = writers.Table(rng.integers(0, 2, 3).astype(np.float32), columns)
         content = writers._recordio(table, sparse=name in sparse)
@@ -232,7 +232,7 @@ def test_all_workers_have_what_one_has(tmp_path: Path, case: str, cuts: tuple[in
 
 
 def over_network(team: Team, cases: dict[str, Any], cuts: Sequence[int]) -> Any:
-    return {name: shared(team, *case, cuts) for name, case in cases.items()}
+    return {name: shared(team, root, options, cuts) for name, (root, options) in cases.items()}
 
 
 def test_the_network_moves_it_unchanged(tmp_path: Path) -> None:
@@ -420,6 +420,7 @@ def test_no_group_stands_on_two_workers(piece: int, data: st.DataObject) -> None
     for found, gathered in answers:
         here = slice(at, at + found.rows)
         at += found.rows
+        assert all_rows.label is not None
         np.testing.assert_array_equal(found.label, all_rows.label[here])
         np.testing.assert_array_equal(plain(found.features), plain(all_rows.features)[here])
         np.testing.assert_array_equal(found.hashes, all_rows.hashes[here])
