@@ -22,19 +22,26 @@ def work(pipe: int, told: dict[str, Any]) -> None:
     wish = json.loads(os.environ["FAKE"])
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # a worker is born with it blocked
+    if told["tracker"] is None and "early" in wish:
+        _say(pipe, wish["early"])
+        os._exit(1)
     if told["tracker"] is None:
         _say(pipe, {"tracker": {"dmlc_tracker_port": 7}})
     elif told["tracker"] != {"dmlc_tracker_port": 7}:
         raise AssertionError(told["tracker"])
     keys = ("rank", "size", "host", "hosts", "local", "beside", "attempt", "lost")
     print("worker", json.dumps({key: told[key] for key in keys}), os.getpid(), flush=True)
-    until = time.monotonic() + wish.get("seconds", 0.5)
+    late = wish.get("later", {}).get(str(told["rank"]), 0)
+    until = time.monotonic() + wish.get("seconds", 0.5) + late
     while time.monotonic() < until and not asked and os.getppid() != 1:
         time.sleep(0.02)
     ends = wish.get("ends", {}).get(str(told["rank"]), {"status": 0})
     if ends == "exit":
         os._exit(7)
-    _say(pipe, {"status": 143, "said": "Stopped"} if asked else ends)
+    ended: dict[str, Any] = {"status": 143, "said": "Stopped"} if asked else ends
+    _say(pipe, ended)
+    os._exit(ended["status"])
 
 
 def _say(pipe: int, what: dict[str, Any]) -> None:

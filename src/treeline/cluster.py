@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from treeline import failure, hosts, hyperparameters
 from treeline.errors import ConfigError, PlatformError, Stopped
 from treeline.failure import Outcome
+from treeline.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from treeline.compute import Plan
@@ -47,6 +48,7 @@ PORT = 8786  # of the scheduler on the first host; Dask's own default
 PATIENCE_S = 900.0  # for the hosts to find each other: instances start minutes apart
 LOST_S = 20.0  # without a sign of life; noticed after at most twice as long
 _LINGER_S = 2.0  # a host outlives the first one: local mode ends all when the first container ends
+_CAUSE_S = 3.0  # for the cause to be told where its consequence was first
 _STEP_S = 0.2
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "treeline.worker")  # starts a worker process
 _LOOPBACK = "127.0.0.1"
@@ -69,7 +71,7 @@ _SETTINGS = {
 
 def run(job: Job, plan: Plan, console: Console, stop: StopRequest) -> Outcome:
     """Be this host in the job until it has ended everywhere; return how it did."""
-    with TemporaryDirectory(prefix="treeline-dask-") as scratch, stop.deferred():
+    with TemporaryDirectory(prefix="treeline-host-") as scratch, stop.deferred():
         here = _Host(job, plan, console, stop, scratch)
         try:
             return asyncio.run(here.run())
@@ -107,13 +109,16 @@ class _Host:
     ) -> None:
         self.job = job
         self.plan = plan
-        self.processes = Processes(str(job.paths.root), plan.threads, plan.path, plan.device)
+        self.processes = Processes(
+            str(job.paths.root), plan.threads, plan.path, plan.device, scratch
+        )
         self.outcome: Outcome | None = None
         self._console = console
         self._stop = stop
         self._scratch = scratch
         self._lost: list[str] = []
         self._attempts_made = 0
+        self._began, self._said = time.monotonic(), 0.0
         self._leading = job.hosts.all[0]
         self._leads = job.hosts.current == self._leading
         self._config = hyperparameters.parse(job.hyperparameters, job.choices)
@@ -156,7 +161,7 @@ class _Host:
     async def _lead(self, opened: AsyncExitStack) -> Outcome:
         from distributed import Client, Scheduler
 
-        address = self._own_address()
+        address = await self._addressed()
         network = self._network()
         scheduler = Scheduler(
             host=address,
@@ -186,19 +191,18 @@ class _Host:
 
     async def _gather(self, client: Any, scheduler: Any) -> list[_Member]:
         """Return the members, by host, once all hosts are here."""
-        wanted, began, said = set(self.job.hosts.all), time.monotonic(), 0.0
+        wanted, began = set(self.job.hosts.all), time.monotonic()
         while missing := wanted - {worker.name for worker in scheduler.workers.values()}:
             self._check_stop()
-            waited = time.monotonic() - began
-            if waited > PATIENCE_S:
+            if self._lost:  # it was here already
+                raise self._host_lost(self._lost[0])
+            if time.monotonic() - began > PATIENCE_S:
                 raise PlatformError(
                     f"Host {', '.join(sorted(missing))} did not join within {PATIENCE_S:.0f} s",
                     "Look at the log of that host. In a VPC, the security group has to let the "
                     "job's hosts talk to each other on all ports.",
                 )
-            if waited - said > 30:
-                said = waited
-                self._console.line(f"waiting for {', '.join(sorted(missing))} since {waited:.0f} s")
+            self._say_waiting(", ".join(sorted(missing)))
             await asyncio.sleep(_STEP_S / 2)
         found = await client.run(_describe)
         members = [_Member(address=address, **each) for address, each in found.items()]
@@ -261,9 +265,7 @@ class _Host:
                 member = waiting.pop(future)
                 ended = _answer(await future.result(), member.host, len(members))
                 if ended.status:
-                    # Whoever lost a neighbour ends badly too: was it a host that is lost?
-                    await self._settle(lost_before)
-                    return ended
+                    return await self._cause(ended, waiting, len(members), lost_before)
         return Outcome()
 
     async def _tick(self, lost_before: int) -> None:
@@ -274,10 +276,20 @@ class _Host:
         if len(self._lost) > lost_before:
             raise _Lost(self._lost[-1])
 
-    async def _settle(self, lost_before: int) -> None:
-        """Wait for what a worker's bad end may be the consequence of."""
-        for _ in range(10):
+    async def _cause(
+        self, ended: Outcome, waiting: dict[Any, _Member], hosts_: int, lost_before: int
+    ) -> Outcome:
+        """Wait for what a worker's bad end may be the consequence of, and return that.
+
+        It may also be that of a host that is lost, which ``_tick`` raises.
+        """
+        for _ in range(round((_CAUSE_S if ended.follows else 0.5) / (_STEP_S / 4))):
             await self._tick(lost_before)
+            for future in [each for each in waiting if each.done()]:
+                other = _answer(await future.result(), waiting.pop(future).host, hosts_)
+                if ended.follows and other.status and not other.follows:
+                    return other
+        return ended
 
     # Every other host.
 
@@ -289,7 +301,7 @@ class _Host:
             "checkpoints and the model"
         )
         worker = await self._open_worker(
-            opened, f"{scheme}://{self._leading}:{PORT}", self._own_address()
+            opened, f"{scheme}://{self._leading}:{PORT}", await self._addressed()
         )
         heard, asked = time.monotonic(), 0.0
         while self.outcome is None:
@@ -333,6 +345,7 @@ class _Host:
             with suppress(OSError, UnicodeError):
                 socket.getaddrinfo(self._leading, None)
                 return
+            self._say_waiting(self._leading)
             if time.monotonic() > until:
                 raise PlatformError(
                     f"Host name {self._leading} does not resolve after {PATIENCE_S:.0f} s",
@@ -361,6 +374,7 @@ class _Host:
         entering = asyncio.ensure_future(opened.enter_async_context(worker))
         while not entering.done():
             await asyncio.sleep(_STEP_S / 4)
+            self._say_waiting(self._leading)
             if self._stop.requested:
                 entering.cancel()
                 raise Stopped
@@ -373,6 +387,28 @@ class _Host:
                 "hosts talk to each other on all ports.",
             ) from error
         return worker
+
+    def _say_waiting(self, whom: str) -> None:
+        """Say, every half minute, for whom this host waits."""
+        waited = time.monotonic() - self._began
+        if waited - self._said > 30:
+            self._said = waited
+            self._console.line(f"waiting for {whom} since {waited:.0f} s")
+
+    async def _addressed(self) -> str:
+        """Return this host's address for the others, once it has one."""
+        until = time.monotonic() + PATIENCE_S
+        while (address := self._own_address()) == _LOOPBACK:
+            self._check_stop()
+            self._say_waiting("a network")
+            if time.monotonic() > until:
+                raise PlatformError(
+                    f"{self._where} has no network after {PATIENCE_S:.0f} s, and the job has "
+                    f"{len(self.job.hosts.all)} hosts",
+                    "Look at the network of the containers.",
+                )
+            await asyncio.sleep(1)
+        return address
 
     def _own_address(self) -> str:
         named, current = self.job.hosts.network_interface, self.job.hosts.current
@@ -592,10 +628,17 @@ def orders_for(
 class Processes:
     """The worker processes of this host. Used from the thread that runs them and from the loop."""
 
-    def __init__(self, root: str, threads: int, path: str, device: str) -> None:
+    def __init__(self, root: str, threads: int, path: str, device: str, scratch: str) -> None:
         # Where the workers of an attempt join, once the first one has made it.
         self.trackers: dict[int, Mapping[str, Any]] = {}
-        self._told = {"root": root, "threads": threads, "path": path, "device": device}
+        self._told = {
+            "root": root,
+            "threads": threads,
+            "path": path,
+            "device": device,
+            "parent": os.getpid(),
+        }
+        self._scratch = scratch  # what a killed worker leaves is removed with it
         self._running: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._killed = 0  # attempts up to this one
@@ -610,19 +653,20 @@ class Processes:
         tracker: Mapping[str, Any] | None = None
         for order in orders:
             process, pipe = self._start(replace(order, tracker=order.tracker or tracker))
-            pipes.append((process, pipe, order.rank))
-            if order.tracker is None and tracker is None:
-                tracker = _message(pipe.readline()).get("tracker")
+            line = b"" if order.tracker or tracker else pipe.readline()
+            tracker = _message(line).get("tracker", tracker)
+            pipes.append((process, pipe, order.rank, b"" if tracker else line))
+            if order.tracker is None:
                 if tracker is None:  # it has ended
                     break
                 self.trackers[order.attempt] = tracker
         ends: list[Outcome] = []
         changed = threading.Condition()
 
-        def wait(process: subprocess.Popen[bytes], pipe: Any, rank: int) -> None:
+        def wait(process: subprocess.Popen[bytes], pipe: Any, rank: int, said: bytes) -> None:
             with pipe:
-                said = _message(pipe.read())
-            ended = _ended(process.wait(), said, rank)
+                said += pipe.read()
+            ended = _ended(process.wait(), _message(said), rank)
             with changed:
                 ends.append(ended)
                 changed.notify()
@@ -630,12 +674,14 @@ class Processes:
         for each in pipes:
             threading.Thread(target=wait, args=each, daemon=True).start()
         with changed:
-            while len(ends) < len(pipes) and not any(each.status for each in ends):
-                changed.wait()
-            bad = next((each for each in ends if each.status), Outcome())
+            changed.wait_for(lambda: len(ends) == len(pipes) or any(each.status for each in ends))
+            # The first bad end may be the consequence of one that is told a moment later.
+            changed.wait_for(lambda: len(ends) == len(pipes) or _first_cause(ends), _CAUSE_S)
+            bad = _first_cause(ends) or next((each for each in ends if each.status), Outcome())
         for process, *_ in pipes:
             if bad.status:
                 process.kill()
+                process.wait()
         return bad
 
     def terminate(self) -> None:
@@ -664,16 +710,26 @@ class Processes:
                 os.close(read)
                 os.close(write)
                 raise Stopped
-            process = subprocess.Popen(
-                [*COMMAND, str(write), told],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(write,),
-            )
+            # A worker is born with the signals blocked: they wait until it listens.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                process = subprocess.Popen(
+                    [*COMMAND, str(write), told],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(write,),
+                    env={**os.environ, "TMPDIR": self._scratch},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._running.append(process)
             if self._terminated:
                 process.send_signal(signal.SIGTERM)
         os.close(write)
         return process, os.fdopen(read, "rb")
+
+
+def _first_cause(ends: Sequence[Outcome]) -> Outcome | None:
+    return next((each for each in ends if each.status and not each.follows), None)
 
 
 def _message(line: bytes) -> dict[str, Any]:

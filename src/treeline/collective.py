@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from treeline.algorithms.library import library
+from treeline.errors import TeamError, one_line, shortened
 from treeline.team import Team
 
 # Seconds a worker waits for the others in one exchange. They may be reading, which takes as long
@@ -46,17 +47,21 @@ class Collective(Team):
 
     def broadcast[T](self, value: T, root: int = 0) -> T:
         """Return what worker ``root`` passed."""
-        received: list[T] = self._collective.broadcast([value] if self.rank == root else [], root)
+        sent = [value] if self.rank == root else []
+        with _together():
+            received: list[T] = self._collective.broadcast(sent, root)
         return received[0]
 
     def total(self, values: Any) -> Any:
         """Return the sum over all workers."""
         array = np.ascontiguousarray(values, np.float64)
-        return self._collective.allreduce(array, self._collective.Op.SUM)
+        with _together():
+            return self._collective.allreduce(array, self._collective.Op.SUM)
 
     def any(self, flag: bool) -> bool:
         """Return whether any worker passed true."""
-        found = self._collective.allreduce(np.array([flag], np.int8), self._collective.Op.MAX)
+        with _together():
+            found = self._collective.allreduce(np.array([flag], np.int8), self._collective.Op.MAX)
         return bool(found[0])
 
     def apart[T](self, work: Callable[[], T]) -> T:
@@ -92,6 +97,17 @@ class Collective(Team):
         """Join lane ``number`` in the calling thread."""
         with joined(self._lanes[number], self.rank, self._host) as team:
             yield team
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Tell an exchange that has failed as what it is: nothing but another worker can fail it."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != "xgboost":
+            raise
+        raise TeamError(shortened(one_line(error), 200)) from error
 
 
 def tracker(host: str, workers: int, port: int = 0) -> Any:

@@ -9,6 +9,7 @@
     │   └── ResourceError       memory or disk that the job's machine does not have
     ├── AlgorithmError     2    XGBoost refused or failed for a reason Treeline did not foresee
     └── PlatformError      3    the machine or the network: memory, disk, host names
+        └── TeamError           another worker of the job is gone: the consequence, not the cause
 
     Stopped               143   SIGTERM or SIGINT; not a failure, so not a TreelineError
 
@@ -75,6 +76,16 @@ class PlatformError(TreelineError):
     """The machine or the network failed the job."""
 
     exit_status = 3
+
+
+class TeamError(PlatformError):
+    """Another worker of the job is gone, and with it what this one waited for."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"Another worker of the job is gone: {found}",
+            "Look at the logs of the job's other hosts: what ended first there is the cause.",
+        )
 
 
 class Stopped(BaseException):

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from treeline.errors import PlatformError, Stopped, TreelineError, failure_summary, failure_text
+from treeline.errors import (
+    PlatformError,
+    Stopped,
+    TeamError,
+    TreelineError,
+    failure_summary,
+    failure_text,
+)
 
 STOPPED = (
     "Stopped on request. No model was written: save_model_on_termination=true keeps the rounds "
@@ -39,11 +46,15 @@ def put_first(file: Path, error: BaseException) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: its exit status, what the log says last, and the failure file's text."""
+    """How a job ended: its exit status, what the log says last, and the failure file's text.
+
+    ``follows`` is whether it ended only because another worker had ended before.
+    """
 
     status: int = 0
     said: str = ""
     text: str = ""
+    follows: bool = False
 
     def settle(self, file: Path) -> int:
         """Write the log's last lines and the failure file, if it failed; return the status."""
@@ -77,4 +88,5 @@ def failed(error: Exception) -> Outcome:
     # In the log a mistake of the user's needs no traceback; the file has it all the same.
     known = isinstance(error, TreelineError)
     status = error.exit_status if isinstance(error, TreelineError) else 1
-    return Outcome(status, f"ERROR: {error}" if known else f"ERROR: {text}", text)
+    said = f"ERROR: {error}" if known else f"ERROR: {text}"
+    return Outcome(status, said, text, follows=isinstance(error, TeamError))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -52,6 +53,21 @@ class StopRequest:
             os.close(self._pipe)
             os.close(write)
             self._pipe = None
+
+    def listen(self) -> None:
+        """Only note the signals, from here to the process's end, and interrupt nothing.
+
+        To be called before there are other threads. XGBoost's sockets take a wait that a handler
+        interrupts for an error, in whatever thread; so a thread waits for the signals instead.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+
+    def _listen(self) -> None:
+        signal.sigwait(SIGNALS)
+        self.requested = True
+        signal.sigwait(SIGNALS)
+        os._exit(Stopped.exit_status)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

@@ -30,12 +30,25 @@ def main(pipe: int, told: dict[str, Any]) -> None:
     """Train as the worker that ``told`` describes; the process ends here."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # 1 = PR_SET_PDEATHSIG
+        if os.getppid() != told["parent"]:
+            os._exit(128 + signal.SIGKILL)
     settle_native_threads(os.environ)
-    # What all workers would say is said by the first one.
-    console = Console(None if told["rank"] == 0 else Path(os.devnull).open("w"))  # noqa: SIM115
-    with StopRequest().installed() as stop, warnings_to(console):
+    console = _console(told["rank"])
+    stop = StopRequest()
+    stop.listen()
+    with warnings_to(console):
         ended = failure.outcome_of(lambda: _train(pipe, told, console, stop))
     _leave(pipe, ended)
+
+
+def _console(rank: int) -> Console:
+    """Return where this worker says what there is to say: what all would, the first one does.
+
+    Standard output itself is shut: XGBoost's tracker writes to it from threads of its own.
+    """
+    stream = os.fdopen(os.dup(1), "w") if rank == 0 else None
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return Console(stream)
 
 
 def _train(pipe: int, told: dict[str, Any], console: Console, stop: StopRequest) -> None:

@@ -99,6 +99,7 @@ def together(tmp_path: Path) -> Iterator[Any]:
         for process in hosts.running.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _alive(process: int) -> bool:
@@ -298,3 +299,49 @@ def test_strangers_get_no_answer(together: Any) -> None:
             found = asking.recv(8)
             assert bool(found) == welcome, source
     assert set(hosts.ends().values()) == {0}
+
+
+def test_the_cause_is_told_not_its_consequence(together: Any) -> None:
+    """Whoever waits for the worker that failed may end first."""
+    follows = {"status": 3, "said": "ERROR: gone", "text": "gone", "follows": True}
+    cause = {"status": 1, "said": "ERROR: bad rows", "text": "bad rows"}
+    hosts = together(
+        {"seconds": 0.3, "later": {"1": 1.0}, "ends": {"0": follows, "1": cause, "2": follows}}
+    )
+    hosts.start()
+    assert set(hosts.ends().values()) == {1}
+    assert {hosts.failure(name) for name in HOSTS} == {"127.0.0.3: bad rows"}
+
+
+def test_the_cause_is_told_by_workers_of_one_host(together: Any) -> None:
+    follows = {"status": 3, "said": "ERROR: gone", "text": "gone", "follows": True}
+    cause = {"status": 1, "said": "ERROR: bad rows", "text": "bad rows"}
+    hosts = together(
+        {
+            "hosts": [HOSTS[0]],
+            "workers": 2,
+            "seconds": 0.3,
+            "later": {"1": 1.0},
+            "ends": {"0": follows, "1": cause},
+        }
+    )
+    hosts.start()
+    assert hosts.ends() == {HOSTS[0]: 1}
+    assert hosts.failure(HOSTS[0]) == "bad rows"
+
+
+def test_a_host_that_was_here_and_is_gone_is_not_waited_for(together: Any) -> None:
+    hosts = together({})
+    hosts.start(HOSTS[0], HOSTS[1])
+    time.sleep(3)
+    hosts.running[HOSTS[1]].kill()
+    assert hosts.running[HOSTS[0]].wait(20) == 3
+    assert hosts.failure(HOSTS[0]).startswith(f"Host {HOSTS[1]} is lost")
+
+
+def test_what_the_first_worker_says_before_it_meets_the_others_counts(together: Any) -> None:
+    cause = {"status": 1, "said": "ERROR: bad rows", "text": "bad rows"}
+    hosts = together({"early": cause})
+    hosts.start()
+    assert set(hosts.ends().values()) == {1}
+    assert hosts.failure(HOSTS[2]) == f"{HOSTS[0]}: bad rows"

@@ -17,10 +17,11 @@ from treeline.checkpoints.stage import NOWHERE, Stage
 from treeline.checkpoints.store import Checkpoints
 from treeline.compute import Compute
 from treeline.console import Console
-from treeline.cross_validation import Event, Fold, Folded, Validated, Validation, _batches, _Steps
+from treeline.cross_validation import Event, Folded, Validated, Validation, _batches, _Steps
 from treeline.data.audit import ColumnStats
 from treeline.data.matrix import Matrix, Origin, Schema
 from treeline.errors import DataError, Stopped
+from treeline.fold_data import Fold
 from treeline.folds import KFOLD, Division
 from treeline.hyperparameters.config import CheckpointOptions
 from treeline.metrics.log import MetricLog, Spread

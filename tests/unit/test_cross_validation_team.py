@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tests import forests, teams
 
-from treeline import cross_validation, hyperparameters, trainer
+from treeline import cross_validation, folds, hyperparameters, trainer
 from treeline.algorithms import random_forest, xgboost
 from treeline.algorithms.interface import Fitted, Loaded
 from treeline.checkpoints.store import Checkpoints
@@ -437,8 +437,9 @@ def test_queries_with_weights_are_refused_at_once() -> None:
         loader: Any = Share(Case("ranking"), ALONE)
         pool = Loaded(matrix, False, matrix, np.arange(matrix.rows))
         config = hyperparameters.parse(JOBS["ranking"])
-        division = cross_validation.folds.divide(
-            config.cv,  # type: ignore[arg-type]
+        assert config.cv is not None
+        division = folds.divide(
+            config.cv,
             1,
             task="ranking",
             keys=matrix.hashes,

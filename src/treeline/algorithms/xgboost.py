@@ -30,7 +30,7 @@ from treeline.algorithms.library import library
 from treeline.checkpoints.stage import NOWHERE, Restored, Stage
 from treeline.data.matrix import Matrix
 from treeline.data.records import Floats
-from treeline.errors import AlgorithmError, ChannelError, DataError, Stopped
+from treeline.errors import AlgorithmError, ChannelError, DataError, Stopped, TeamError
 from treeline.hyperparameters import Config
 from treeline.metrics import computed, names
 
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from treeline.compute import Compute
     from treeline.data.matrix import Schema
     from treeline.metrics.log import Scores
+
+
+# The files of its sources that XGBoost names where an exchange with other workers has failed.
+_COLLECTIVE = re.compile(r"\[(coll|comm|broadcast|all\w+)\w*\.(cc|h)[:|]")
 
 
 def fit(
@@ -505,6 +509,8 @@ def xgboost_errors() -> Iterator[None]:
     except Exception as error:
         if not _is_xgboosts(error):
             raise
+        if _COLLECTIVE.search(str(error)):
+            raise TeamError(_sentence(error)) from error
         raise AlgorithmError(
             f"XGBoost refused: {_sentence(error)}",
             "Compare the hyperparameters and the labels with docs/hyperparameters.md; "
