@@ -637,8 +637,8 @@ class Processes:
             "path": path,
             "device": device,
             "parent": os.getpid(),
+            "scratch": scratch,  # what a killed worker leaves there is removed with it
         }
-        self._scratch = scratch  # what a killed worker leaves is removed with it
         self._running: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._killed = 0  # attempts up to this one
@@ -717,7 +717,6 @@ class Processes:
                     [*COMMAND, str(write), told],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(write,),
-                    env={**os.environ, "TMPDIR": self._scratch},
                 )
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)

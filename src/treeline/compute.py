@@ -32,6 +32,7 @@ class Compute:
 
     ``threads`` are those of this worker, ``team`` all workers that train one model together; a
     worker alone is a team of one. ``beside`` is how many workers share this machine's memory.
+    ``why`` says what the path was chosen for.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Compute:
     threads: int
     team: Team = ALONE
     beside: int = 1
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Plan:
 
     def alone(self) -> Compute:
         """Return the path as a worker alone opens it."""
-        return Compute(self.path, self.device, self.threads)
+        return Compute(self.path, self.device, self.threads, why=self.why)
 
 
 @dataclass(frozen=True)
@@ -86,24 +88,19 @@ def choose(wish: Wish, hosts: int, cgroup: Cgroup) -> Plan:
             "Use compute=multiCPU or auto, or set the instance count to 1. Every host would "
             "train the same model.",
         )
-    if asked == "auto" and hosts == 1 and (wish.workers or 1) > 1:
-        asked = "multiCPU"  # which is what several workers are
-    if asked == "singleCPU" or (asked == "auto" and hosts == 1):
-        why = "asked for" if asked == "singleCPU" else _why_single(threads)
-        return Plan("singleCPU", "cpu", 1, threads, several=False, why=why)
-    workers = min(wish.workers or _workers(threads, hosts), threads)
-    why = "asked for" if asked == "multiCPU" else f"the job has {hosts} hosts"
+    # One process on a host, with all of its threads: more have measured no faster.
+    workers = min(wish.workers or 1, threads)
+    if asked == "auto":
+        asked = "multiCPU" if hosts > 1 or workers > 1 else "singleCPU"
+    why = "one host" if hosts == 1 else f"{hosts} hosts"
+    if wish.workers is not None and asked == "multiCPU":
+        why += f", workers={wish.workers}"
+        if workers < wish.workers:
+            why += f" but {threads} thread(s)"
+    if asked == "singleCPU":
+        return Plan(asked, "cpu", 1, threads, several=False, why=why)
     each = max(1, threads // workers)
-    return Plan("multiCPU", "cpu", workers, each, several=hosts * workers > 1, why=why)
-
-
-def _why_single(threads: int) -> str:
-    return f"one host with {threads} thread(s)"
-
-
-def _workers(threads: int, hosts: int) -> int:
-    """Return how many processes a host runs."""
-    return 1 if hosts > 1 else min(threads, 2)
+    return Plan(asked, "cpu", workers, each, several=hosts * workers > 1, why=why)
 
 
 @dataclass(frozen=True)

@@ -483,11 +483,14 @@ def describe(config: Config, inputs: Inputs, place: Compute) -> str:
     if config.cv is not None:
         repeats = f", {config.cv.repeats} times" if config.cv.repeats > 1 else ""
         how += f", {_many(config.cv.folds, 'fold')}{repeats}"
-    workers = "" if place.team.alone else f"{place.team.size} workers, the first "
-    return (
-        f"treeline {treeline.__version__}: {config.objective}, {how}, "
-        f"{place.path} with {workers}{place.threads} thread(s), {files}"
-    )
+    where = f"{place.path} with {place.threads} thread(s)"
+    if not place.team.alone:
+        where = (
+            f"{place.path} with {place.team.size} workers, the first with {place.threads} thread(s)"
+        )
+    elif place.why:
+        where += f" ({place.why})"
+    return f"treeline {treeline.__version__}: {config.objective}, {how}, {where}, {files}"
 
 
 def _many(count: int, what: str) -> str:

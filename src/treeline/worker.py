@@ -33,6 +33,7 @@ def main(pipe: int, told: dict[str, Any]) -> None:
         if os.getppid() != told["parent"]:
             os._exit(128 + signal.SIGKILL)
     settle_native_threads(os.environ)
+    os.environ["TMPDIR"] = told["scratch"]
     console = _console(told["rank"])
     stop = StopRequest()
     stop.listen()

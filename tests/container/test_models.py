@@ -289,7 +289,7 @@ def test_the_examples_hyperparameters_have_an_effect(algorithm: str, name: str, 
             "KMeans",
             "AWS_ALGORITHM_CHOICE: found 'KMeans', allowed [XGBoost, RandomForest]",
         ),
-        ("AWS_ML_WORKFLOW_CHOICE", "multiCPU", "found 'multiCPU', which this image cannot open"),
+        ("AWS_ML_WORKFLOW_CHOICE", "multiGPU", "found 'multiGPU', which this image cannot open"),
     ],
 )
 def test_what_the_example_offers_and_this_image_does_not_is_refused_by_name(

@@ -164,15 +164,15 @@ def test_this_machine_can_be_asked() -> None:
 def test_single_cpu_is_opened_with_the_containers_share(tmp_path: Path, asked: str) -> None:
     cgroup = lay(tmp_path, "0::/\n", **{"cpu--max": "100000 100000"})
     plan = choose(Wish(asked), 1, cgroup)
-    assert plan.alone() == Compute("singleCPU", "cpu", 1)
+    assert plan.alone() == Compute("singleCPU", "cpu", 1, why="one host")
     assert not plan.several
-    assert choose(Wish(asked, nthread=7), 1, cgroup).alone() == Compute("singleCPU", "cpu", 7)
+    assert choose(Wish(asked, nthread=7), 1, cgroup).alone().threads == 7
 
 
 @pytest.mark.parametrize(
     ("wish", "hosts", "expected"),
     [
-        (Wish("multiCPU", 8), 1, (2, 4, True)),
+        (Wish("multiCPU", 8), 1, (1, 8, False)),
         (Wish("multiCPU", 8, 4), 1, (4, 2, True)),
         (Wish("multiCPU", 8, 3), 1, (3, 2, True)),
         (Wish("multiCPU", 2, 64), 1, (2, 1, True)),
@@ -190,7 +190,9 @@ def test_several_workers_share_the_threads_of_a_host(
     plan = choose(wish, hosts, Cgroup(tmp_path))
     assert plan.path == "multiCPU"
     assert (plan.workers, plan.threads, plan.several) == expected
-    assert plan.why
+    assert plan.why.startswith(f"{hosts} hosts" if hosts > 1 else "one host")
+    if wish.workers == 64:
+        assert plan.why == "one host, workers=64 but 2 thread(s)"
 
 
 def test_a_cluster_is_not_the_same_job_several_times(tmp_path: Path) -> None:

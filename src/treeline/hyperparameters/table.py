@@ -177,7 +177,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "workers", JOB, AutoCount("auto, or a number of processes from 1"), "auto",
-        "multiCPU: processes on each host, which share its threads; auto: what measured best",
+        "multiCPU: processes on each host, which share its threads; auto is one, with all of them",
         needs=(When("compute", ("auto", "multiCPU")),), own=True,
     ),
     Parameter(
