@@ -9,6 +9,7 @@ else is made of them. Source: XGBoost's Python documentation, ``xgboost.collecti
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -136,6 +137,8 @@ def joined(arguments: Mapping[str, Any], rank: int, host: str) -> Iterator[Team]
     library()
     from xgboost import collective
 
+    # A worker without rows takes part; how the rows were divided has been said in our words.
+    warnings.filterwarnings("ignore", ".*Empty dataset at worker", UserWarning)
     # Ranks follow the order of the tasks' names.
     named: dict[str, Any] = {"dmlc_task_id": f"{rank:06d}", "dmlc_timeout": _PATIENCE}
     with collective.CommunicatorContext(**arguments, **named):
