@@ -9,7 +9,7 @@ REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 ENGINE = $(shell docker info >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format image test-image docs lock bench bench-reading bench-scale bench-spot \
+.PHONY: help setup train test lint format image test-image docs lock bench bench-reading bench-scale bench-spot bench-hosts \
 	bench-waiting clean spot
 
 help: ## show this list
@@ -69,6 +69,7 @@ bench: setup image ## measure what the README says about speed (minutes)
 	@$(BIN)/python -m benchmarks.folds --image $(IMAGE)
 	@$(BIN)/python -m benchmarks.forest
 	@$(BIN)/python -m benchmarks.checkpoints --image $(IMAGE)
+	@$(BIN)/python -m benchmarks.workers --image $(IMAGE)
 
 bench-reading: setup ## measure reading RecordIO and the bounds of memory (minutes)
 	@$(BIN)/python -m benchmarks.recordio
@@ -80,6 +81,10 @@ bench-scale: setup image ## train on 63 million rows, also in 4.5 GB (half an ho
 bench-spot: setup image ## kill jobs of all kinds, 56 of them, and compare (half an hour)
 	@$(BIN)/python -m benchmarks.exact_resume
 	@$(BIN)/python -m benchmarks.spot_matrix --image $(IMAGE)
+
+bench-hosts: setup image ## jobs on several hosts: how they scale, and what disturbs them (half an hour)
+	@$(BIN)/python -m benchmarks.host_scaling --image $(IMAGE)
+	@$(BIN)/python -m benchmarks.chaos --image $(IMAGE)
 
 bench-waiting: setup ## measure how waiting threads should wait (minutes)
 	@$(BIN)/python -m benchmarks.wait_policy

@@ -41,10 +41,7 @@ class Files:
     the rules require checkpoints.
     """
 
-    def __init__(
-        self, folder: Path, disk: Disk, rules: CheckpointOptions, say: Voice, *, writes: bool
-    ) -> None:
-        self.writes = writes
+    def __init__(self, folder: Path, disk: Disk, rules: CheckpointOptions, say: Voice) -> None:
         self.job = ""
         self._parent = folder
         self._disk = disk
@@ -75,8 +72,7 @@ class Files:
             return []
         if not found:
             self._compare()
-        if self.writes:
-            self._remove_leftovers()
+        self._remove_leftovers()
         return [name for name in map(chain.parsed, found) if name is not None]
 
     def read(self, name: Name) -> Part | None:
@@ -129,7 +125,7 @@ class Files:
         """Return the line for a job that is being stopped, None where nothing is kept."""
         with self._lock:
             found = {stage: n for stage, n in sorted(self._kept.items()) if n != 0}
-        if not found or not self.writes:
+        if not found:
             return None
         again = "the same job started again goes on from there"
         return f"kept in {self.folder}: {in_words(found)}; {again}"

@@ -59,7 +59,7 @@ class _Found:
 class Checkpoints:
     """The checkpoints of one job under ``folder``; without a folder there are none.
 
-    With ``writes`` false they are only read, as on every host but the first. Raises
+    Of several workers the first one has them (``shared``). Raises
     ``ConfigError`` where they are required and there is no folder. With ``rules.required``
     ``PlatformError`` is raised where the disk fails, here and from the stages; otherwise that is
     a warning, said once until it works again.
@@ -71,7 +71,6 @@ class Checkpoints:
         rules: CheckpointOptions,
         say: Voice,
         *,
-        writes: bool = True,
         disk: Disk | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,7 +83,7 @@ class Checkpoints:
         self._clock = clock
         self._files: Files | None = None
         if folder is not None:
-            self._files = Files(folder, disk or Disk(folder), rules, say, writes=writes)
+            self._files = Files(folder, disk or Disk(folder), rules, say)
         self._found: dict[str, _Found] = {}
 
     @property
@@ -184,7 +183,7 @@ class _Stage(Stage):
 
     def flush(self, sections: Sections) -> None:
         """Write what is not written yet."""
-        if self._rounds == self._written or not self._files.writes:
+        if self._rounds == self._written:
             return
         begun = self._clock()
         name = Name(self._name, self._first, self._rounds)
@@ -210,8 +209,6 @@ class _Stage(Stage):
         self, facts: Mapping[str, Any], sections: Mapping[str, bytes], *, early: bool
     ) -> None:
         """Keep what is wanted of the model that is done, so that it is not trained again."""
-        if not self._files.writes:
-            return
         name = Name(self._name)
         first = chain.done_facts(self._files.job, name, dict(facts), self._rounds, early)
         if self._files.write(name, encode(first, self._scores, sections), self._written):

@@ -786,8 +786,6 @@ def test_unfinished_files_are_removed_after_an_hour(tmp_path: Path) -> None:
     ]
     before = sorted(tmp_path.rglob("*"))
     ear = Ear()
-    assert start(tmp_path, ear, writes=False)[1] == {"model": 2}
-    assert sorted(tmp_path.rglob("*")) == before
     assert start(tmp_path, ear)[1] == {"model": 2}
     assert sorted(tmp_path.rglob("*")) == [each for each in before if each not in (old, explained)]
     assert all(file.exists() for file in stay)
@@ -951,27 +949,6 @@ def test_where_checkpoints_are_required_a_disk_that_fails_ends_the_job(
     assert "No space left on device" in caught.value.cause
     assert str(tmp_path) in caught.value.cause
     assert "checkpoint_required=false" in caught.value.remedy
-
-
-# Hosts but the first.
-
-
-def test_a_host_that_only_reads(tmp_path: Path) -> None:
-    train(start(tmp_path)[0].stage("model"), 5)
-    train(start(tmp_path, facts={})[0].stage("model"), 5)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    checkpoints, found = start(tmp_path, writes=False, disk=Failing(tmp_path, "write", "remove"))
-    assert found == {"model": 5}
-    stage = checkpoints.stage("model")
-    toy = Toy(stage.restore(10))
-    for done in range(6, 10):
-        toy.grow()
-        stage.keep(done, toy.scores(), never)
-    stage.flush(never)
-    stage.finish({}, {}, early=False)
-    assert toy.rounds == grown(9).rounds
-    assert checkpoints.kept() is None
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 # What is said.
