@@ -37,9 +37,12 @@ def work(pipe: int, told: dict[str, Any]) -> None:
     while time.monotonic() < until and not asked and os.getppid() != 1:
         time.sleep(0.02)
     ends = wish.get("ends", {}).get(str(told["rank"]), {"status": 0})
-    if ends == "exit":
-        os._exit(7)
+    if ends in ("exit", "leave"):
+        os._exit(7 if ends == "exit" else 0)
     ended: dict[str, Any] = {"status": 143, "said": "Stopped"} if asked else ends
+    if ended.get("half"):
+        os.write(pipe, b'{"status": 0, "sa')
+        os._exit(0)
     _say(pipe, ended)
     os._exit(ended["status"])
 

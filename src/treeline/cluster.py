@@ -33,7 +33,7 @@ from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from treeline import failure, hosts, hyperparameters
+from treeline import artifacts, failure, hosts, hyperparameters
 from treeline.errors import ConfigError, PlatformError, Stopped
 from treeline.failure import Outcome
 from treeline.stopping import SIGNALS
@@ -50,7 +50,8 @@ LOST_S = 20.0  # without a sign of life; noticed after at most twice as long
 _LINGER_S = 2.0  # a host outlives the first one: local mode ends all when the first container ends
 _CAUSE_S = 3.0  # for the cause to be told where its consequence was first
 _STEP_S = 0.2
-COMMAND: tuple[str, ...] = (sys.executable, "-m", "treeline.worker")  # starts a worker process
+# Starts a worker process; -P: what stands in the working directory is no module of ours.
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "treeline.worker")
 _LOOPBACK = "127.0.0.1"
 
 # What Dask is told once, before anything of it is made.
@@ -74,13 +75,17 @@ def run(job: Job, plan: Plan, console: Console, stop: StopRequest) -> Outcome:
     with TemporaryDirectory(prefix="treeline-host-") as scratch, stop.deferred():
         here = _Host(job, plan, console, stop, scratch)
         try:
-            return asyncio.run(here.run())
+            ended = asyncio.run(here.run())
         except Stopped:
-            return Outcome(Stopped.exit_status, failure.STOPPED)
+            ended = Outcome(Stopped.exit_status, failure.STOPPED)
         except Exception as error:
-            return failure.failed(error)
+            ended = failure.failed(error)
         finally:
             here.processes.kill()
+    if ended.text and here.leads:  # it may have failed after the model was written
+        with suppress(PlatformError):
+            artifacts.clear(job.paths.model)
+    return ended
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class _Host:
         self._attempts_made = 0
         self._began, self._said = time.monotonic(), 0.0
         self._leading = job.hosts.all[0]
-        self._leads = job.hosts.current == self._leading
+        self.leads = job.hosts.current == self._leading
         self._config = hyperparameters.parse(job.hyperparameters, job.choices)
 
     async def run(self) -> Outcome:
@@ -134,7 +139,7 @@ class _Host:
         for name in (distributed.__name__, "distributed.client", "tornado", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         async with AsyncExitStack() as opened:
-            return await (self._lead(opened) if self._leads else self._follow(opened))
+            return await (self._lead(opened) if self.leads else self._follow(opened))
 
     async def _without_others(self) -> Outcome:
         """Run the workers of a job on one host: nobody else has to be found or watched."""
@@ -221,7 +226,7 @@ class _Host:
             try:
                 return await self._attempt(client, members, address)
             except _Lost as lost:
-                remaining = [each for each in members if each.host not in self._lost]
+                remaining = self._remaining(members)
                 goes_on = self._config.on_host_loss == "resume" and remaining[0].host == (
                     self._leading
                 )
@@ -232,7 +237,10 @@ class _Host:
                 )
                 addresses = [each.address for each in remaining]
                 await _told(client, addresses, _kill, self._attempts_made)
-                members = remaining
+                members = self._remaining(remaining)
+
+    def _remaining(self, members: Sequence[_Member]) -> list[_Member]:
+        return [each for each in members if each.host not in self._lost]
 
     async def _attempt(self, client: Any, members: list[_Member], address: str) -> Outcome:
         """Start the worker processes of all members and return how the job ended."""
@@ -240,13 +248,12 @@ class _Host:
         attempt = self._attempts_made
         orders = orders_for(members, address, attempt, self._lost)
         self._console.line(self._described(members))
-        lost_before = len(self._lost)
         first = client.submit(
             launch, orders[0], workers=[members[0].address], pure=False, retries=0
         )
         futures = [first]
         while (tracker := self.processes.trackers.get(attempt)) is None and not first.done():
-            await self._tick(lost_before)
+            await self._tick(members)
         if tracker is not None:
             futures += [
                 client.submit(
@@ -260,33 +267,34 @@ class _Host:
             ]
         waiting = dict(zip(futures, members, strict=False))
         while waiting:
-            await self._tick(lost_before)
+            await self._tick(members)
             for future in [each for each in waiting if each.done()]:
                 member = waiting.pop(future)
                 ended = _answer(await future.result(), member.host, len(members))
                 if ended.status:
-                    return await self._cause(ended, waiting, len(members), lost_before)
+                    return await self._cause(ended, waiting, members)
         return Outcome()
 
-    async def _tick(self, lost_before: int) -> None:
-        """Wait a little; hand on a request to stop, and raise if a host is lost."""
+    async def _tick(self, members: Sequence[_Member]) -> None:
+        """Wait a little; hand on a request to stop, and raise if a member is lost."""
         await asyncio.sleep(_STEP_S / 4)
         if self._stop.requested:
             self.processes.terminate()
-        if len(self._lost) > lost_before:
-            raise _Lost(self._lost[-1])
+        gone = [each.host for each in members if each.host in self._lost]
+        if gone:
+            raise _Lost(gone[0])
 
     async def _cause(
-        self, ended: Outcome, waiting: dict[Any, _Member], hosts_: int, lost_before: int
+        self, ended: Outcome, waiting: dict[Any, _Member], members: Sequence[_Member]
     ) -> Outcome:
         """Wait for what a worker's bad end may be the consequence of, and return that.
 
         It may also be that of a host that is lost, which ``_tick`` raises.
         """
         for _ in range(round((_CAUSE_S if ended.follows else 0.5) / (_STEP_S / 4))):
-            await self._tick(lost_before)
+            await self._tick(members)
             for future in [each for each in waiting if each.done()]:
-                other = _answer(await future.result(), waiting.pop(future).host, hosts_)
+                other = _answer(await future.result(), waiting.pop(future).host, len(members))
                 if ended.follows and other.status and not other.follows:
                     return other
         return ended
@@ -502,10 +510,17 @@ def _kill(attempt: int, dask_worker: Any) -> None:
 async def _told(
     client: Any, addresses: Sequence[str], what: Callable[..., None], *arguments: Any
 ) -> None:
-    """Have the hosts that still answer do something."""
-    for address in addresses:
-        with suppress(Exception):
-            await asyncio.wait_for(client.run(what, *arguments, workers=[address]), LOST_S / 4)
+    """Have the hosts do something; one that has not for ``LOST_S`` seconds is lost anyway."""
+
+    async def tell(address: str) -> None:
+        until = time.monotonic() + LOST_S
+        while time.monotonic() < until:
+            with suppress(Exception):
+                await asyncio.wait_for(client.run(what, *arguments, workers=[address]), LOST_S / 4)
+                return
+            await asyncio.sleep(_STEP_S)
+
+    await asyncio.gather(*map(tell, addresses))
 
 
 def _answer(found: Mapping[str, Any], host: str, hosts_: int) -> Outcome:
@@ -732,15 +747,19 @@ def _first_cause(ends: Sequence[Outcome]) -> Outcome | None:
 
 
 def _message(line: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(line) if line.strip() else {}
+    """Return what a worker says; one that was killed while it spoke says nothing."""
+    try:
+        found: dict[str, Any] = json.loads(line) if line.strip() else {}
+    except ValueError:
+        return {}
     return found
 
 
 def _ended(status: int, said: Mapping[str, Any], rank: int) -> Outcome:
     """Return how a worker ended that left ``said``, or that could not say anything any more."""
-    if said or status == 0:
+    if said:
         return Outcome(**said)
-    if status > 0:
+    if status >= 0:
         what = f"ended with status {status} and without a word"
     else:
         what = f"was killed by {signal.Signals(-status).name}"

@@ -8,6 +8,7 @@ else is made of them. Source: XGBoost's Python documentation, ``xgboost.collecti
 
 from __future__ import annotations
 
+import pickle
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from treeline.algorithms.library import library
-from treeline.errors import TeamError, one_line, shortened
+from treeline.errors import REPORT_IT, AlgorithmError, TeamError, one_line, shortened
 from treeline.team import Team
 
 # Seconds a worker waits for the others in one exchange. They may be reading, which takes as long
@@ -105,6 +106,10 @@ def _together() -> Iterator[None]:
     """Tell an exchange that has failed as what it is: nothing but another worker can fail it."""
     try:
         yield
+    except (MemoryError, OverflowError, pickle.UnpicklingError) as error:
+        raise AlgorithmError(
+            f"The workers are out of step: {one_line(error) or type(error).__name__}", REPORT_IT
+        ) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] != "xgboost":
             raise

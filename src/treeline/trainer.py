@@ -78,9 +78,7 @@ def run(
             "rows that the folds hold out",
             "Leave the channel model or cv_folds out.",
         )
-    earlier = artifacts.read_model(inputs.model) if inputs.model else None
-    # The files of the channel may stand on one host only.
-    earlier = next((each for each in team.gather(earlier) if each is not None), None)
+    earlier = _of_all(artifacts.read_model(inputs.model) if inputs.model else None, team)
     # The first worker keeps and reads them, and tells the others.
     rules = config.checkpoints if team.leads else replace(config.checkpoints, required=False)
     checkpoints = Checkpoints(job.checkpoints if team.leads else None, rules, console)
@@ -103,6 +101,20 @@ def run(
             if (kept := checkpoints.kept()) is not None:
                 console.line(kept)
             raise
+
+
+def _of_all(earlier: EarlierModel | None, team: Team) -> EarlierModel | None:
+    """Return the earlier model on every worker: its file may stand on one host only."""
+    digests = team.gather(None if earlier is None else hashlib.sha256(earlier.model).digest())
+    known = [digest for digest in digests if digest is not None]
+    if len({*known}) > 1:
+        raise ChannelError(
+            "Channel model: the hosts have different models",
+            "Give all hosts the same file: S3DistributionType FullyReplicated.",
+        )
+    return (
+        team.broadcast(earlier, digests.index(known[0])) if None in digests and known else earlier
+    )
 
 
 def _introduce(config: Config, inputs: Inputs, team: Team, console: Console) -> None:
@@ -129,18 +141,26 @@ def _inputs(
         pipes=seat.local == 0,
     )
     about = describe(config, inputs, place)
-    return (inputs if place.team.alone else _shared(inputs, seat, place.team, lost)), about
+    if lost:
+        _check_nothing_lost(job, lost)
+    return (inputs if place.team.alone else _shared(inputs, seat, place.team)), about
 
 
-def _shared(inputs: Inputs, seat: Seat, team: Team, lost: Sequence[str]) -> Inputs:
-    """Return this worker's share of the data sets; raises ``PlatformError`` if rows are lost."""
-    for role, dataset in inputs.datasets.items():
-        if lost and dataset.distribution != shares.REPLICATED:
+def _check_nothing_lost(job: Job, lost: Sequence[str]) -> None:
+    """Raise ``PlatformError`` if files may be lost with hosts: of any channel with data."""
+    roles = [name for names in channel.ROLES.values() for name in names]
+    for name in (*roles, channel.MODEL):
+        given = job.channels.get(name)
+        if given is not None and given.distribution != shares.REPLICATED:
             raise PlatformError(
-                f"Host {', '.join(lost)} is lost, and perhaps files of channel {role} with it: its "
-                f"S3DistributionType is {dataset.distribution}",
+                f"Host {', '.join(lost)} is lost, and perhaps files of channel {name} with it: its "
+                f"S3DistributionType is {given.distribution}",
                 "on_host_loss=resume needs channels that are declared FullyReplicated.",
             )
+
+
+def _shared(inputs: Inputs, seat: Seat, team: Team) -> Inputs:
+    """Return this worker's share of the data sets."""
     divided = {
         role: shares.divide(inputs.datasets.get(role), role, seat, team) for role in channel.ROLES
     }

@@ -345,3 +345,33 @@ def test_what_the_first_worker_says_before_it_meets_the_others_counts(together: 
     hosts.start()
     assert set(hosts.ends().values()) == {1}
     assert hosts.failure(HOSTS[2]) == f"{HOSTS[0]}: bad rows"
+
+
+def test_two_hosts_are_lost_at_once_and_the_first_goes_on_alone(together: Any) -> None:
+    hosts = together({"seconds": 3, "given": {"on_host_loss": "resume"}})
+    hosts.start()
+    workers = hosts.wait_for_workers(3)
+    for name, _, process in workers[1:]:
+        hosts.running[name].kill()
+        os.kill(process, signal.SIGKILL)
+    assert hosts.running[HOSTS[0]].wait(40) == 0
+    last = hosts.workers()[-1][1]
+    assert (last["size"], sorted(last["lost"])) == (1, list(HOSTS[1:]))
+
+
+@pytest.mark.parametrize("silence", ["a half word", "none"])
+def test_a_worker_has_to_say_that_it_is_done(together: Any, silence: str) -> None:
+    hosts = together({"ends": {"1": {"status": 0, "half": True} if silence != "none" else "leave"}})
+    hosts.start()
+    assert set(hosts.ends().values()) == {3}
+    assert "127.0.0.3: Worker 1 ended with status 0 and without a word" in hosts.failure(HOSTS[0])
+
+
+def test_a_job_that_fails_leaves_no_model(together: Any, tmp_path: Path) -> None:
+    model = tmp_path / "model" / "xgboost-model"
+    model.parent.mkdir()
+    model.write_bytes(b"")
+    hosts = together({"seconds": 1, "ends": {"1": "exit"}})
+    hosts.start()
+    assert set(hosts.ends().values()) == {3}
+    assert not model.exists()

@@ -746,3 +746,18 @@ def test_killed_and_started_again_on_one_worker_or_several(jobs: Jobs, folds: in
     assert outputs(tree) == outputs(unbroken)
     assert_close(described(tree), described(unbroken), 1e-9)
     assert_close(rounds, scored(unbroken), 1e-9)
+
+
+@pytest.mark.parametrize("name", ["colsample_bytree", "colsample_bylevel", "colsample_bynode"])
+def test_a_worker_that_draws_no_rows_would_draw_other_columns(jobs: Jobs, name: str) -> None:
+    rows = "".join(f"{i % 2},{i},{i * i % 7},{i % 5}\n" for i in range(100))
+
+    def write(tree: Tree) -> None:
+        (tree.root / "input/data/train").mkdir()
+        (tree.root / "input/data/train/a.csv").write_text(rows)  # too small to be divided
+
+    tree = jobs.tree(write)
+    given = {"objective": "binary:logistic", "num_round": 3, "subsample": 0.5, name: 0.5}
+    ended = jobs.run(tree, compute="multiCPU", workers=2, nthread=2, **given)
+    assert ended.status == 1
+    assert f"no rows to draw subsample from, and {name} has to be drawn alike" in tree.failure

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from treeline.metrics.log import Scores
 
 
+_COLUMN_SHARES = ("colsample_bytree", "colsample_bylevel", "colsample_bynode")
 # The files of its sources that XGBoost names where an exchange with other workers has failed.
 _COLLECTIVE = re.compile(r"\[(coll|comm|broadcast|all\w+)\w*\.(cc|h)[:|]")
 
@@ -323,6 +324,15 @@ class _Training:
                 f"{role}: worker {rows.index(0)} of {len(rows)} has no rows, and "
                 "objective=reg:absoluteerror needs some on each",
                 f"Use fewer workers. {alone}",
+            )
+        booster = self.config.booster
+        draws = [name for name in _COLUMN_SHARES if float(booster.get(name, 1)) < 1]
+        if draws and float(booster.get("subsample", 1)) < 1 and role == "train" and 0 in rows:
+            # It would draw columns other than the others, because it draws no rows before.
+            raise DataError(
+                f"{role}: worker {rows.index(0)} of {len(rows)} has no rows to draw subsample "
+                f"from, and {draws[0]} has to be drawn alike on all workers",
+                f"Use fewer workers, or files that can be divided. {alone}",
             )
         if not self.config.objective.startswith("rank:"):
             return
