@@ -355,19 +355,19 @@ def test_early_stopping_on_a_metric_that_is_never_a_number_is_refused(tree: Tree
     assert not tree.model.exists()
 
 
-def test_several_hosts_are_refused_on_each(tree: Tree) -> None:
-    tree.hyperparameters(**GOOD)
+def test_one_worker_on_several_hosts_is_refused_on_each(tree: Tree) -> None:
+    tree.hyperparameters(**GOOD, compute="singleCPU")
     _two_hosts(tree)
     ended = run_job(tree.root)
-    assert ended.status == 3
-    assert "2 hosts" in tree.failure[:200]
+    assert ended.status == 1
+    assert "found singleCPU, and the job has 2 hosts" in tree.failure[:200]
 
 
 def test_a_fault_of_ours_has_its_traceback_in_the_log(tree: Tree) -> None:
     script = (
         "import sys, pathlib, os\n"
         "from treeline import train, trainer\n"
-        "trainer.run = lambda *_: {}['what nobody foresaw']\n"
+        "trainer.plan = lambda *_: {}['what nobody foresaw']\n"
         "sys.exit(train.main(pathlib.Path(sys.argv[1]), os.environ))\n"
     )
     done = subprocess.run(
