@@ -68,6 +68,7 @@ def test_exit_statuses() -> None:
         "ResourceError": 1,
         "AlgorithmError": 2,
         "PlatformError": 3,
+        "TeamError": 3,
         "Stopped": 143,
     }
 

@@ -611,8 +611,13 @@ class _Columns:
         self._unsaid: str | None = None  # the first row that does not even say its width
 
     def settle(self, team: Team) -> None:
-        """Compare the columns of all workers' rows; ``DataError`` where they differ."""
+        """Compare the columns of all workers' rows; ``DataError`` where they differ.
+
+        Dense rows are compared by who reads them, like those of other formats.
+        """
         said = team.gather((self._width, self._widest))
+        if all(key < 0 for _, key in said):
+            return
         widths = {width for width, _ in said if width is not None}
         beyond = [key for _, key in said if any(key >= width for width in widths)]
         if len(widths) > 1 or beyond:
