@@ -6,10 +6,8 @@ The hosts are containers of ``cluster``; nothing of them is left when the contex
 from __future__ import annotations
 
 import re
-import subprocess
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,19 +186,8 @@ class Running:
 
     @staticmethod
     def _docker(*arguments: str) -> bool:
-        return _done(arguments).returncode == 0
+        return cluster.tried(*arguments).returncode == 0
 
 
 def _output(*arguments: str) -> str:
-    return _done(arguments).stdout.strip()
-
-
-def _done(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["docker", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    return cluster.tried(*arguments).stdout.strip()

@@ -320,13 +320,14 @@ def _hand_over(folders: Sequence[Path], image: str) -> None:
 
 def _docker(*arguments: str) -> str:
     """Run docker and return what it printed; raise ``CannotTryError`` where it fails."""
-    done = _tried(*arguments)
+    done = tried(*arguments)
     if done.returncode != 0:
         raise CannotTryError(f"docker {arguments[0]}: {done.stderr.strip()}")
     return done.stdout
 
 
-def _tried(*arguments: str) -> subprocess.CompletedProcess[str]:
+def tried(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run docker and return how it ended."""
     # In a session of its own: a Ctrl-C at the terminal is not for it.
     return subprocess.run(
         ["docker", *arguments],
@@ -382,11 +383,11 @@ def _remove(folder: str) -> None:
     """Remove every container and network of the results ``folder``."""
     chosen = ("--quiet", "--filter", f"label={LABEL}={folder}")
     for ids, remove in (
-        (_tried("ps", "--all", *chosen), ("rm", "--force", "--volumes")),
-        (_tried("network", "ls", *chosen), ("network", "rm")),
+        (tried("ps", "--all", *chosen), ("rm", "--force", "--volumes")),
+        (tried("network", "ls", *chosen), ("network", "rm")),
     ):
         if ids.stdout.split():
-            _tried(*remove, *ids.stdout.split())
+            tried(*remove, *ids.stdout.split())
 
 
 # Reads the last word of the one who started it; where there is none, he was killed.
@@ -548,7 +549,7 @@ class Cluster:
         return self._inspect(host, "{{.State.Status}}")
 
     def _inspect(self, host: str, form: str) -> str:
-        return _tried("inspect", "--format", form, self.container(host)).stdout.strip()
+        return tried("inspect", "--format", form, self.container(host)).stdout.strip()
 
     def _tell(self, *what: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -678,9 +679,9 @@ def _check(request: Request) -> None:
         raise CannotTryError(f"{request.count} hosts are none")
     if not (request.tree / "input").is_dir():
         raise CannotTryError(f"{request.tree / 'input'} is no folder; make train makes a sample")
-    if shutil.which("docker") is None or _tried("info").returncode != 0:
+    if shutil.which("docker") is None or tried("info").returncode != 0:
         raise CannotTryError("no Docker engine answers")
-    if _tried("image", "inspect", request.image).returncode != 0:
+    if tried("image", "inspect", request.image).returncode != 0:
         raise CannotTryError(f"there is no image {request.image}: make image")
 
 

@@ -75,11 +75,7 @@ def run(job: Job, plan: Plan, console: Console, stop: StopRequest) -> Outcome:
     with TemporaryDirectory(prefix="treeline-host-") as scratch, stop.deferred():
         here = _Host(job, plan, console, stop, scratch)
         try:
-            ended = asyncio.run(here.run())
-        except Stopped:
-            ended = Outcome(Stopped.exit_status, failure.STOPPED)
-        except Exception as error:
-            ended = failure.failed(error)
+            ended = failure.outcome_of(lambda: asyncio.run(here.run()))
         finally:
             here.processes.kill()
     if ended.text and here.leads:  # it may have failed after the model was written
@@ -336,14 +332,10 @@ class _Host:
         while worker.status.name not in ("closed", "closing") and time.monotonic() < until:
             await asyncio.sleep(_STEP_S)
         for _ in range(int(_LINGER_S / _STEP_S)):
-            if self._stop.requested and not self._stopped_before(ended):
+            if self._stop.requested and ended.status != Stopped.exit_status:
                 break
             await asyncio.sleep(_STEP_S)
         return ended
-
-    @staticmethod
-    def _stopped_before(ended: Outcome) -> bool:
-        return ended.status == Stopped.exit_status
 
     async def _resolved(self) -> None:
         """Wait until the first host has an address."""

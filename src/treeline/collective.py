@@ -95,7 +95,7 @@ class Collective(Team):
             self._lanes.append(self.broadcast(asked))
 
     @contextmanager
-    def lane(self, number: int, lanes: int) -> Iterator[Team]:
+    def lane(self, number: int) -> Iterator[Team]:
         """Join lane ``number`` in the calling thread."""
         with joined(self._lanes[number], self.rank, self._host) as team:
             yield team
@@ -116,7 +116,7 @@ def _together() -> Iterator[None]:
         raise TeamError(shortened(one_line(error), 200)) from error
 
 
-def tracker(host: str, workers: int, port: int = 0) -> Any:
+def tracker(host: str, workers: int) -> Any:
     """Start what brings ``workers`` together, on this machine's address ``host``.
 
     It is a thread of its own; workers join with its ``worker_args``, whenever they are ready. It
@@ -125,7 +125,7 @@ def tracker(host: str, workers: int, port: int = 0) -> Any:
     library()
     from xgboost.tracker import RabitTracker
 
-    started = RabitTracker(n_workers=workers, host_ip=host, port=port, sortby="task")
+    started = RabitTracker(n_workers=workers, host_ip=host, sortby="task")
     started.start()
     return started
 

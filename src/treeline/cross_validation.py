@@ -451,7 +451,7 @@ class Validation:
             with ExitStack() as left:  # the lane last: all workers have to leave it together
                 try:
                     # A lane can be joined once: each fold has its own.
-                    lane = left.enter_context(self._team.lane(fold.number, lanes))
+                    lane = left.enter_context(self._team.lane(fold.number))
                     left.callback(batch.rows.pass_on, fold.number)
                     return self._trained(fold, batch, lane, on_round, ended)
                 except BaseException as raised:

@@ -65,10 +65,10 @@ class Outcome:
         return self.status
 
 
-def outcome_of(work: Callable[[], None]) -> Outcome:
-    """Do ``work``, and return how it ended."""
+def outcome_of(work: Callable[[], Outcome | None]) -> Outcome:
+    """Do ``work``, and return how it ended, which it may know itself."""
     try:
-        work()
+        return work() or Outcome()
     except Stopped:
         return Outcome(Stopped.exit_status, STOPPED)
     except MemoryError as error:
@@ -79,7 +79,6 @@ def outcome_of(work: Callable[[], None]) -> Outcome:
         return failed(problem)
     except Exception as error:
         return failed(error)
-    return Outcome()
 
 
 def failed(error: Exception) -> Outcome:

@@ -50,8 +50,8 @@ class Team:
         return work()
 
     @contextmanager
-    def lane(self, number: int, lanes: int) -> Iterator[Team]:
-        """Join, in a thread of its own, lane ``number`` of ``lanes``: a team of the same workers.
+    def lane(self, number: int) -> Iterator[Team]:
+        """Join, in a thread of its own, lane ``number``: a team of the same workers.
 
         What runs in one lane does not wait for another. To be joined once, after
         ``open_lanes``.

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from treeline import failure, trainer
-from treeline.compute import Cgroup, Plan, settle_native_threads
+from treeline.compute import Cgroup, settle_native_threads
 from treeline.console import Console
 from treeline.failure import Outcome
-from treeline.opt_ml import Job, Paths, read_job
+from treeline.opt_ml import Paths, read_job
 from treeline.stopping import StopRequest
 from treeline.supervisor import supervise
 
@@ -35,27 +35,21 @@ def train(root: Path, environ: Mapping[str, str]) -> int:
     with warnings_to(console), StopRequest().installed() as stop:
         ended = failure.outcome_of(partial(file.unlink, missing_ok=True))  # an earlier run's
         if ended.status == 0:
-            ended = _run(root, environ, console, stop)
+            ended = failure.outcome_of(partial(_run, root, environ, console, stop))
         return ended.settle(file)
 
 
-def _run(root: Path, environ: Mapping[str, str], console: Console, stop: StopRequest) -> Outcome:
-    plans: list[tuple[Job, Plan]] = []
-
-    def alone() -> None:
-        job = read_job(root, environ)
-        plan = trainer.plan(job, Cgroup())
-        if plan.several:
-            plans.append((job, plan))
-        else:
-            trainer.run(job, console, stop, plan.alone())
-
-    ended = failure.outcome_of(alone)
-    for job, plan in plans:
+def _run(
+    root: Path, environ: Mapping[str, str], console: Console, stop: StopRequest
+) -> Outcome | None:
+    job = read_job(root, environ)
+    plan = trainer.plan(job, Cgroup())
+    if plan.several:
         from treeline import cluster  # few jobs need it
 
-        ended = cluster.run(job, plan, console, stop)
-    return ended
+        return cluster.run(job, plan, console, stop)
+    trainer.run(job, console, stop, plan.alone())
+    return None
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def test_a_worker_alone_is_a_team_of_one() -> None:
     assert ALONE.total([1.5]) == [1.5]
     assert (ALONE.any(True), ALONE.any(False)) == (True, False)
     assert ALONE.apart(lambda: 4) == 4
-    with ALONE.lane(0, 1) as lane:
+    with ALONE.lane(0) as lane:
         assert lane is ALONE
     assert (ALONE.rank, ALONE.size, ALONE.leads, ALONE.alone) == (0, 1, True, True)
 
@@ -79,7 +79,7 @@ def beside(team: Team) -> list[list[int]]:
     found: list[list[int]] = [[], []]
 
     def work(number: int) -> None:
-        with team.lane(number, 2) as lane:
+        with team.lane(number) as lane:
             for _ in range(20):
                 found[number] = lane.gather(10 * number + lane.rank)
 

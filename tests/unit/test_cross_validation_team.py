@@ -293,7 +293,7 @@ def each_by_a_team_of_its_own(team: Team, works: Sequence[Callable[[Team], Any]]
     found: list[Any] = []
 
     def run(number: int) -> None:
-        with team.lane(number, len(works)) as lane:
+        with team.lane(number) as lane:
             found.append(works[number](lane))
 
     for number in range(len(works)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xgboost as xgb
+from tests.teamwork import as_csr, spooled
 
 from treeline.algorithms import binning
 from treeline.algorithms.binning import Binning, is_quantile, to_dmatrix
@@ -54,20 +54,6 @@ def made(features: Floats | Csr, seed: int = 0, **parts: Any) -> Matrix:
         origin=origin,
         **{**arrays, **parts},
     )
-
-
-def as_csr(block: Floats) -> Csr:
-    present = ~np.isnan(block)
-    indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
-    indices = np.nonzero(present)[1].astype(np.int32)
-    return Csr(indptr, indices, block[present], block.shape[1])
-
-
-def spooled(block: Floats) -> Floats:
-    with tempfile.TemporaryFile() as file:
-        file.write(block)
-        file.flush()
-        return np.memmap(file, np.float32, "r+", shape=block.shape)
 
 
 def float32(*shape: int, seed: int = 5) -> Floats:
