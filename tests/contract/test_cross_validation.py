@@ -585,10 +585,18 @@ def test_a_job_stopped_among_its_folds_leaves_no_model(keep: str, tree: Tree) ->
 def test_a_job_stopped_in_its_refit_keeps_what_it_has_if_asked(tree: Tree) -> None:
     rounds = 300
     tree.channel("train", binary_rows(20000)).hyperparameters(
-        num_round=rounds, cv_folds=1, max_bin=16, save_model_on_termination="true", **BINARY
+        num_round=rounds,
+        cv_folds=1,
+        max_bin=16,
+        save_model_on_termination="true",
+        checkpoint_every=1,
+        **BINARY,
     )
+    checkpoints = tree.root / "checkpoints"
+    checkpoints.mkdir()
     process = started(tree.root, lambda line: line.startswith(f"[{rounds - 1}]"))
-    time.sleep(0.3)  # the refit takes longer and prints nothing
+    while process.poll() is None and not any(checkpoints.glob("*/final-*.ckpt")):
+        time.sleep(0.005)  # the refit prints nothing, and saves each of its rounds
     out = _stopped(process)
     assert process.returncode == 0
     manifest = tree.manifest()
