@@ -1,8 +1,10 @@
 """Where a job computes, and how much of the machine it may use.
 
-A compute path is a value: ``singleCPU`` is one process with all threads of the machine,
-``multiCPU`` several, on one machine or on several, of which ``singleCPU`` is the identity. Asking
-for a path that this image cannot open is refused by name, never replaced silently.
+A compute path is a value. ``singleCPU`` is one process that does one thing after the other, each
+with all threads of the machine. ``multiCPU`` does several at a time: folds side by side, one step
+of the job beside another, several processes where they are asked for, several hosts. The models
+are the same. Asking for a path that this image cannot open is refused by name, never replaced
+silently.
 
 The number of threads is the container's share of the machine, not the machine's cores:
 ``os.cpu_count`` and ``nproc`` see the host whatever ``docker run --cpus`` says, and a team of
@@ -32,7 +34,8 @@ class Compute:
 
     ``threads`` are those of this worker, ``team`` all workers that train one model together; a
     worker alone is a team of one. ``beside`` is how many workers share this machine's memory.
-    ``why`` says what the path was chosen for.
+    ``why`` says what the path was chosen for. ``models`` is how many this worker trains side by
+    side.
     """
 
     path: str
@@ -41,6 +44,17 @@ class Compute:
     team: Team = ALONE
     beside: int = 1
     why: str = ""
+    models: int = 1
+
+    @property
+    def at_once(self) -> int:
+        """How many things this worker does at a time, at most."""
+        return self.threads if self.path.startswith("multi") else 1
+
+    @property
+    def threads_each(self) -> int:
+        """The threads that a model is trained with; its rows are binned with all of them."""
+        return max(1, self.threads // self.models)
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ def choose(wish: Wish, hosts: int, cgroup: Cgroup) -> Plan:
     # One process on a host, with all of its threads: more have measured no faster.
     workers = min(wish.workers or 1, threads)
     if asked == "auto":
-        asked = "multiCPU" if hosts > 1 or workers > 1 else "singleCPU"
+        asked = "multiCPU" if hosts > 1 or threads > 1 else "singleCPU"
     why = "one host" if hosts == 1 else f"{hosts} hosts"
     if wish.workers is not None and asked == "multiCPU":
         why += f", workers={wish.workers}"

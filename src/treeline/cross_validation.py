@@ -1,15 +1,15 @@
 """Cross-validation: a model for every fold, each scored on rows it has never seen.
 
 The rows are read once and stay in memory (or in the file they were spooled to); a fold copies its
-rows, has them binned and lets go of the copy. Folds run side by side in threads, as many as there
-are threads and memory for, and the threads are divided among them: XGBoost computes outside
-Python's lock, and a tuner sees means while the job runs (docs/decisions.md has what that costs).
-How many run at once does not change a model.
+rows, has them binned and lets go of the copy. Where the compute path does several things at a time,
+folds run side by side in threads, as many as there are threads and memory for, and the threads are
+divided among them: XGBoost computes outside Python's lock, and a tuner sees means while the job
+runs. How many run at once does not change a model.
 
 What is printed does not depend on which fold is faster: a round is printed when all folds at work
 have finished it.
 
-The folds are drawn from the rows of all workers, by each of them alike, and each fold has a lane of
+The first worker draws the folds from the rows of all and tells the others; each fold has a lane of
 its own, so that folds side by side do not wait for each other. Where every worker can hold the rows
 of all, folds are placed whole (``placed``): each worker trains as many, by itself, which saves a
 quarter of the CPU. The folds that are left over, or all of them, are trained by all workers
@@ -47,10 +47,13 @@ from treeline.team import ALONE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from treeline.algorithms.interface import Algorithm, Data, OnRound, Predictions
     from treeline.checkpoints.stage import Finished, Stage
     from treeline.checkpoints.store import Checkpoints
     from treeline.compute import Compute
+    from treeline.data.matrix import Matrix
     from treeline.data.records import Floats
     from treeline.folds import Division
     from treeline.hyperparameters import Config
@@ -183,10 +186,36 @@ def prepare(loader: Loader, config: Config, output: Path, team: Team = ALONE) ->
         group_sizes(matrix)  # no worker alone sees a query that stands on two of them
     keys = matrix.take_hashes()
     pool.matrix.take_hashes()
+    # One worker draws the folds for all: what it takes is of all rows, and a library to import.
+    division = team.broadcast(_divided(matrix, keys, config, loader) if team.leads else None)
+    if division is None:
+        raise AssertionError("nobody has divided the rows")
+    if team.leads:
+        found = audit.folds(
+            division,
+            task=task,
+            leakage=config.data.leakage,
+            hashes=keys,
+            label=matrix.label,
+            classes=None if loader.classes is None else [str(each) for each in loader.classes],
+            # Only groups that the job named: queries are divided as wholes anyway.
+            group=matrix.group if config.data.group_column else None,
+            group_names=matrix.group_names,
+            origin=matrix.origin.of,
+        )
+        loader.report(output, found)
+    memory.give_back()
+    return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
+
+
+def _divided(matrix: Matrix, keys: NDArray[np.uint64], config: Config, loader: Loader) -> Division:
+    """Divide the rows of all workers; ``keys`` are their hashes."""
+    if config.cv is None:
+        raise AssertionError("no folds asked for")
     division = folds.divide(
         config.cv,
         config.seed,
-        task=task,
+        task=OBJECTIVES[config.objective].task,
         keys=keys,
         label=matrix.label,
         weight=matrix.weight,
@@ -198,21 +227,7 @@ def prepare(loader: Loader, config: Config, output: Path, team: Team = ALONE) ->
     )
     if matrix.weight is not None:
         _check_weights(division, matrix.weight)
-    found = audit.folds(
-        division,
-        task=task,
-        leakage=config.data.leakage,
-        hashes=keys,
-        label=matrix.label,
-        classes=None if loader.classes is None else [str(each) for each in loader.classes],
-        # Only groups that the job named: queries are divided as wholes anyway.
-        group=matrix.group if config.data.group_column else None,
-        group_names=matrix.group_names,
-        origin=matrix.origin.of,
-    )
-    loader.report(output, found)
-    memory.give_back()
-    return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
+    return division
 
 
 def _joined(first: Loaded, second: Loaded, team: Team, *, whole_groups: bool) -> Loaded:
@@ -256,8 +271,8 @@ class Folded:
         """How many models cross-validation trains."""
         return self.division.folds * self.division.repeats
 
-    def at_once(self, threads: int, team: Team = ALONE) -> int:
-        """Return how many folds all workers train side by side, each with a share of the threads.
+    def at_once(self, most: int, team: Team = ALONE) -> int:
+        """Return how many folds, at ``most``, all workers train side by side, sharing the threads.
 
         As many as the worker that can train the fewest.
         """
@@ -266,14 +281,15 @@ class Folded:
         if self.pool.numbers is not None:
             held_out = int(np.isin(self.pool.numbers, rows).sum())
         fits = self.loader.folds_at_once(self.pool.matrix.rows - held_out, held_out)
-        return min(team.gather(max(1, min(self.models, threads, fits))))
+        return min(team.gather(max(1, min(self.models, most, fits))))
 
-    def whole_at_once(self, config: Config, threads: int, team: Team = ALONE) -> int:
-        """Return how many whole folds each worker trains side by side, 0 to train all together.
+    def whole_at_once(self, config: Config, most: int, team: Team = ALONE) -> int:
+        """Return how many whole folds, at ``most``, each worker trains side by side, 0 for none.
 
-        That is so where a worker cannot hold the rows of all, or has none of its own, or would have
-        no fold; for a forest, whose trees are divided; and for queries with weights, which may be
-        refused where all workers train together, as the final model does.
+        None, and all are trained together, where a worker cannot hold the rows of all, or has none
+        of its own, or would have no fold; for a forest, whose trees are divided; and for queries
+        with weights, which may be refused where all workers train together, as the final model
+        does.
         """
         rows, each = self.pool.all, self.models // team.size
         weighted = rows.weight is not None and OBJECTIVES[config.objective].task == RANKING
@@ -284,8 +300,8 @@ class Folded:
         held_out = len(self.division.held_out(0, 0))
         # Each as if beside the rows of all, which are there once: more than is needed.
         fits = self.loader.folds_at_once(2 * rows.rows - held_out, held_out)
-        most = min(team.gather(max(1, min(each, threads, fits))))
-        return len(next(_batches(range(each), most)))
+        found = min(team.gather(max(1, min(each, most, fits))))
+        return len(next(_batches(range(each), found)))
 
     def refit(self, config: Config, found: Validated) -> Config:
         """Return what the final model is trained with: the rounds the folds chose.
@@ -497,7 +513,7 @@ class Validation:
         finished = self._restored(kept, on_round)
         if finished is not None:
             return finished
-        compute = replace(self._compute, threads=max(1, self._compute.threads // batch.each))
+        compute = replace(self._compute, models=batch.each)
 
         def fit(
             on_round: OnRound, ended: Callable[[], bool], stage: Stage, team: Team = ALONE

@@ -141,14 +141,17 @@ class Loader:
         """Compare the data sets with each other, write the report, say what was found.
 
         ``folds`` is what was found of the rows' division. Raises ``DataError`` for rows or groups
-        in two places with ``leakage=fail``; the report is written all the same.
+        in two places with ``leakage=fail``; the report is written all the same. The first worker
+        does that for all.
         """
+        if not self._team.leads:
+            self._parts.clear()
+            return
         report = audit.report(self._parts, self._config.data.leakage)
         self._parts.clear()
         if folds is not None:
             report = report.with_folds(folds)
-        if self._team.leads:
-            audit.write(folder, report)
+        audit.write(folder, report)
         audit.refuse(report, self._config.data.leakage)
         for finding in report.findings:
             (self._voice.warning if finding.warning else self._voice.line)(finding.text)

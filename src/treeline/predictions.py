@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ class OutOfFold:
         header = ["row", "repeat", "fold", "label", *values.names]
         _write(folder / ROWS_NAME, None, _by_row(lines, truth, values))
         _write(folder / FOLDS_NAME, header, _by_fold(lines, truth, values, positions))
+
+
+def remove(folder: Path) -> None:
+    """Remove both files from ``folder``: the job they are of has come to nothing."""
+    for name in (ROWS_NAME, FOLDS_NAME):
+        with suppress(OSError):
+            (folder / name).unlink()
 
 
 class _Lines:

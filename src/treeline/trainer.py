@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import treeline
 from treeline import artifacts, compute, fingerprint, hyperparameters, memory
 from treeline.artifacts import EarlierModel
+from treeline.beside import Beside
 from treeline.checkpoints.shared import Shared
 from treeline.checkpoints.store import Checkpoints
 from treeline.compute import Cgroup, Compute, Plan, Wish
@@ -32,6 +34,7 @@ from treeline.stopping import StopRequest
 if TYPE_CHECKING:
     from treeline.algorithms.interface import Data, Fitted, OnRound
     from treeline.algorithms.labels import Classes
+    from treeline.cross_validation import Folded, Validated
     from treeline.data.matrix import Schema
     from treeline.hyperparameters.config import Folds
     from treeline.loader import Loader
@@ -92,6 +95,7 @@ def run(
     ):
         loader = _loader(config, inputs, place, console, stop, earlier)
         algorithm = _algorithm(config)
+        _import_ahead(config, place)
         work = _Work(
             job, config, algorithm, loader, place, log, console, stop, earlier, checkpoints
         )
@@ -101,6 +105,15 @@ def run(
             if (kept := checkpoints.kept()) is not None:
                 console.line(kept)
             raise
+
+
+def _import_ahead(config: Config, place: Compute) -> None:
+    """Import what training needs while the rows are read, where there is a thread for it."""
+    if place.at_once > 1:
+        from treeline.algorithms.library import import_ahead
+
+        draws = config.cv is not None and place.team.leads
+        import_ahead("sklearn.model_selection" if draws else None)
 
 
 def _of_all(earlier: EarlierModel | None, team: Team) -> EarlierModel | None:
@@ -303,8 +316,7 @@ def _train(work: _Work) -> None:
 
 def _cross_validate(work: _Work) -> None:
     """Train a model for every fold, then one on all rows, with the rounds the folds chose."""
-    from treeline import cross_validation
-    from treeline.predictions import OutOfFold
+    from treeline import cross_validation, predictions
 
     cv = work.config.cv
     if cv is None:
@@ -317,10 +329,10 @@ def _cross_validate(work: _Work) -> None:
         work.console.line(text)
     for text in folded.warnings:
         work.console.warning(text)
-    predictions = OutOfFold()
+    held_out = predictions.OutOfFold()
     best = BestSoFar(work.config)
-    at_once = folded.at_once(work.place.threads, team)
-    whole = folded.whole_at_once(work.config, work.place.threads, team)
+    at_once = folded.at_once(work.place.at_once, team)
+    whole = folded.whole_at_once(work.config, work.place.at_once, team)
     work.console.line(side_by_side(folded.models, at_once, whole, work.place))
     work.console.start(work.config.num_round * folded.models)
     try:
@@ -334,7 +346,7 @@ def _cross_validate(work: _Work) -> None:
         ).run(
             at_once,
             work.log,
-            predictions,
+            held_out,
             lambda scores: work.console.advance(best.after(scores)),
             lambda: work.stop.requested,
             whole,
@@ -345,26 +357,25 @@ def _cross_validate(work: _Work) -> None:
     models = {artifacts.fold_name(i): each for i, each in enumerate(found.models)}
     training, last = None, found.rounds_chosen - 1
     scores: Scores = {}
+    of = folded.pool.all
+    write = partial(
+        held_out.write,
+        work.job.paths.output_data,
+        work.config.objective,
+        of.label,
+        work.loader.classes,
+        of.origin.positions,
+    )
+    writing = Beside(
+        write if team.leads else _nothing,
+        partial(predictions.remove, work.job.paths.output_data),
+        threaded=work.place.at_once > 1,
+    )
     if cv.refit:
-        refit = folded.refit(work.config, found)
-        fitted = work.fit(folded.all_rows(), refit, _nothing, _nothing, "final")
+        fitted = _refit(work, folded, found, writing)
         models = {name: work.algorithm.save(fitted.model), **models}
         training, last, scores = _training(work, fitted), fitted.last_round, fitted.scores
-        work.say(fitted, "the final model, of all rows,")
-        if fitted.outcome == "terminated":
-            work.console.warning(
-                f"the final model has {fitted.rounds_trained} of {refit.rounds} "
-                f"{'trees' if refit.is_forest else 'rounds'}; the folds' scores are those of "
-                "whole models"
-            )
-    if team.leads:
-        predictions.write(
-            work.job.paths.output_data,
-            work.config.objective,
-            folded.pool.all.label,
-            work.loader.classes,
-            folded.pool.all.origin.positions,
-        )
+    writing.finish()
     metrics = {
         "objective_metric": found.objective_metric,
         "final_score": number(found.objective_value),
@@ -378,6 +389,25 @@ def _cross_validate(work: _Work) -> None:
     if unseen:
         work.log.round(last, unseen)
     work.log.validated(last, found.scores, found.objective_metric, found.objective_value)
+
+
+def _refit(work: _Work, folded: Folded, found: Validated, writing: Beside) -> Fitted:
+    """Train the final model on all rows; ``writing`` is done meanwhile, of what the folds found."""
+    refit = folded.refit(work.config, found)
+    try:
+        # By the first round the rows are binned, and the memory is there.
+        fitted = work.fit(folded.all_rows(), refit, writing.start, _nothing, "final")
+    except BaseException:
+        writing.drop()
+        raise
+    work.say(fitted, "the final model, of all rows,")
+    if fitted.outcome == "terminated":
+        work.console.warning(
+            f"the final model has {fitted.rounds_trained} of {refit.rounds} "
+            f"{'trees' if refit.is_forest else 'rounds'}; the folds' scores are those of "
+            "whole models"
+        )
+    return fitted
 
 
 def side_by_side(folds: int, at_once: int, whole: int, place: Compute) -> str:

@@ -24,6 +24,7 @@ LAYERS = (
         "treeline.memory",
         "treeline.stopping",
         "treeline.team",
+        "treeline.beside",
         "treeline.console",
         "treeline.failure",
         "treeline.ubjson",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,15 @@ def test_single_cpu_is_opened_with_the_containers_share(tmp_path: Path, asked: s
     plan = choose(Wish(asked), 1, cgroup)
     assert plan.alone() == Compute("singleCPU", "cpu", 1, why="one host")
     assert not plan.several
-    assert choose(Wish(asked, nthread=7), 1, cgroup).alone().threads == 7
+    found = choose(Wish("singleCPU", nthread=7), 1, cgroup).alone()
+    assert (found.threads, found.at_once) == (7, 1)
+
+
+def test_several_things_at_a_time_are_those_of_multi_cpu() -> None:
+    one, several = Compute("singleCPU", "cpu", 5), Compute("multiCPU", "cpu", 5)
+    assert (one.at_once, several.at_once) == (1, 5)
+    assert (several.threads_each, replace(several, models=2).threads_each) == (5, 2)
+    assert replace(several, models=9).threads_each == 1
 
 
 @pytest.mark.parametrize(
@@ -182,6 +191,7 @@ def test_single_cpu_is_opened_with_the_containers_share(tmp_path: Path, asked: s
         (Wish("multiCPU", 8), 3, (1, 8, True)),
         (Wish("auto", 8, 4), 2, (4, 2, True)),
         (Wish("auto", 8, 4), 1, (4, 2, True)),
+        (Wish("auto", 8), 1, (1, 8, False)),
     ],
 )
 def test_several_workers_share_the_threads_of_a_host(

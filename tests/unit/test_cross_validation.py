@@ -158,7 +158,7 @@ class Job:
             pool(),
             division(folds, repeats),
             config(**given),
-            Compute("singleCPU", "cpu", threads),
+            Compute("multiCPU", "cpu", threads),
             Checkpoints(None, CheckpointOptions(), Console()),
         )
         with closing(MetricLog(emit or self.lines.append, self.folder)) as log:
@@ -342,7 +342,8 @@ def test_the_threads_are_divided_among_a_batch(
 ) -> None:
     algorithm = Scripted()
     job.run(algorithm, 2 if threads == 8 else 3, at_once, threads=threads)
-    assert {compute.threads for *_, compute in algorithm.seen} == each
+    assert {compute.threads_each for *_, compute in algorithm.seen} == each
+    assert {compute.threads for *_, compute in algorithm.seen} == {threads}  # to bin with
 
 
 def test_a_fold_that_is_cut_short_is_never_an_estimate(job: Job) -> None:

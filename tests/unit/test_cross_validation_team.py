@@ -195,7 +195,7 @@ class Counting:
     def fit(self, data: Any, *others: Any, **more: Any) -> Fitted:
         compute = others[1]
         self.fits.append(data._fold.number)
-        self.computes.add((compute.threads, compute.team.size))
+        self.computes.add((compute.threads_each, compute.team.size))
         self._fails(data._fold.number)
         found: Fitted = self._algorithm.fit(data, *others, **more)
         return found
@@ -211,7 +211,7 @@ def validated(
     """Cross-validate as the trainer does; return all that comes of it."""
     config = hyperparameters.parse(JOBS[case.job])
     algorithm: Any = Counting(random_forest if config.is_forest else xgboost, fails)
-    place, loader = Compute("singleCPU", "cpu", case.threads, team), Share(case, team)
+    place, loader = Compute("multiCPU", "cpu", case.threads, team), Share(case, team)
     rules = CheckpointOptions(every=1)
     checkpoints = Checkpoints(folder if team.leads else None, rules, Console())
     lines: list[str] = []
@@ -220,8 +220,8 @@ def validated(
         folded = cross_validation.prepare(loader, config, output, team)  # type: ignore[arg-type]
         checkpoints.open({"job": case.job}, config.rounds)
         predictions = OutOfFold()
-        at_once = folded.at_once(place.threads, team)
-        whole = folded.whole_at_once(config, place.threads, team)
+        at_once = folded.at_once(place.at_once, team)
+        whole = folded.whole_at_once(config, place.at_once, team)
         work = cross_validation.Validation(
             algorithm, folded.pool, folded.division, config, place, checkpoints
         )
@@ -236,7 +236,11 @@ def validated(
         folded.all_rows(), refit, place, lambda: None, lambda *_: None, stop
     )
     return {
-        "lines": (folded.lines, folded.warnings, json.dumps(loader.reports, default=str)),
+        "lines": (
+            folded.lines,
+            folded.warnings,
+            json.dumps(team.broadcast(loader.reports), default=str),
+        ),
         "drawn": [each.tobytes() for each in folded.division.drawn],
         "at once": (at_once, whole),
         "asked": loader.asked,
@@ -413,7 +417,7 @@ def test_what_is_said_of_folds_side_by_side() -> None:
     class Two(Team):
         size = 2
 
-    one = Compute("singleCPU", "cpu", 4)
+    one = Compute("multiCPU", "cpu", 4)
     two = Compute("multiCPU", "cpu", 4, Two())
     assert trainer.side_by_side(3, 3, 0, one) == "3 fold(s) side by side, 1 thread(s) each"
     assert trainer.side_by_side(3, 2, 0, two) == "2 fold(s) side by side, 2 thread(s) each"

@@ -45,7 +45,7 @@ class SklearnForest:
 
     def __init__(self, config: Config, compute: Compute, classifies: bool, outputs: int) -> None:
         self._config = config
-        self._threads = compute.threads
+        self._threads = compute.threads_each
         self._team = compute.team
         self._classifies = classifies
         self._outputs = outputs

@@ -107,7 +107,7 @@ class XgboostForest:
         if grown < asked.n_estimators and not self._config.save_model_on_termination:
             raise Stopped
         made = in_one_round(content, grown, self._outputs, asked.n_estimators / grown)
-        made.set_param({"nthread": self._compute.threads, "device": self._compute.device})
+        made.set_param({"nthread": self._compute.threads_each, "device": self._compute.device})
         return made, grown
 
     def _alone(
@@ -221,7 +221,7 @@ class XgboostForest:
             # A round draws from 127 times the seed plus its number: neighbours would share trees.
             "seed": self._config.seed * _APART,
             "seed_per_iteration": True,
-            "nthread": self._compute.threads,
+            "nthread": self._compute.threads_each,
             "device": self._compute.device,
         }
         if asked.max_leaves:  # the best leaf first, as scikit-learn does

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 _one_at_a_time = threading.Lock()
@@ -26,6 +28,21 @@ def library() -> Any:
     return xgboost
 
 
+def import_ahead(other: str | None = None) -> None:
+    """Start to import XGBoost, and then module ``other``, in a thread beside this one.
+
+    Whoever needs them imports them as usual, and waits for what is left to do.
+    """
+
+    def work() -> None:
+        with suppress(Exception):  # it is raised where they are needed
+            library()
+            if other is not None:
+                importlib.import_module(other)
+
+    threading.Thread(target=work, name="imports", daemon=True).start()
+
+
 def _listen(xgboost: Any) -> None:
     """Have XGBoost hand its log to Python in this thread too.
 
@@ -42,10 +59,23 @@ def _listen(xgboost: Any) -> None:
 
 @contextmanager
 def _hidden(*modules: str) -> Iterator[None]:
-    added = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(added))  # type: ignore[arg-type]  # None: "not there"
+    """Hide modules from what this thread imports; whoever else imports them does get them."""
+    finder = _Hidden(modules, threading.get_ident())
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name in added:
-            del sys.modules[name]
+        sys.meta_path.remove(finder)
+
+
+class _Hidden(MetaPathFinder):
+    """Says of some modules, in one thread, that they are not there."""
+
+    def __init__(self, modules: Sequence[str], thread: int) -> None:
+        self._modules = modules
+        self._thread = thread
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Return None, for the next finder to look; raises ``ModuleNotFoundError`` if hidden."""
+        if name in self._modules and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -103,7 +103,7 @@ def fit(
             "Channel model: a random forest does not go on from an earlier model",
             "Leave the channel out, and set n_estimators to the number of trees you want.",
         )
-    library()  # before scikit-learn, whose import it would make slow, and hide from other threads
+    library()  # before scikit-learn, whose import it would make slow
     team = compute.team
     with xgboost.xgboost_errors(), ExitStack() as scratch:
         engine: _Engine | None = None

@@ -123,7 +123,7 @@ class _Training:
         self.matrices: dict[str, xgb.DMatrix] = {}
         self.logloss: quick.TrainLogloss | None = None
         self.scored = [role for role in data.roles if role in data.scored_each_round]
-        parameters: dict[str, Any] = {**config.booster, "nthread": compute.threads}
+        parameters: dict[str, Any] = {**config.booster, "nthread": compute.threads_each}
         parameters["device"] = compute.device
         summed = [name for name in self.native if name not in self.not_summed]
         if summed:

@@ -260,9 +260,9 @@ def _exact(asked: Asked) -> Iterator[Problem]:
         yield asked.problem("max_depth", "[1, +inf) with tree_method=exact")
     if asked.get("colsample_bynode") != 1:
         yield asked.problem("colsample_bynode", "1 with tree_method=exact")
-    if asked.compute not in ("auto", "singleCPU"):
+    if asked.compute.endswith("GPU"):
         name = next(name for name in _PLACES if name in asked.values)
-        yield asked.problem(name, "one machine's processors with tree_method=exact")
+        yield asked.problem(name, "a path on processors with tree_method=exact")
 
 
 def _places(asked: Asked) -> Iterator[Problem]:
