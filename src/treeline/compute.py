@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from treeline.errors import HyperparameterError
@@ -34,8 +34,8 @@ class Compute:
 
     ``threads`` are those of this worker, ``team`` all workers that train one model together; a
     worker alone is a team of one. ``beside`` is how many workers share this machine's memory.
-    ``why`` says what the path was chosen for. ``models`` is how many this worker trains side by
-    side.
+    ``why`` says what the path was chosen for. ``each`` are the threads that a model is trained
+    with, None for all of them; its rows are binned with all.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Compute:
     team: Team = ALONE
     beside: int = 1
     why: str = ""
-    models: int = 1
+    each: int | None = None
 
     @property
     def at_once(self) -> int:
@@ -53,8 +53,13 @@ class Compute:
 
     @property
     def threads_each(self) -> int:
-        """The threads that a model is trained with; its rows are binned with all of them."""
-        return max(1, self.threads // self.models)
+        """The threads that a model is trained with."""
+        return self.each or self.threads
+
+    def one_of(self, models: int, number: int) -> Compute:
+        """Return where model ``number``, from 0, of so many is trained side by side."""
+        whole, left = divmod(self.threads, models)
+        return replace(self, each=max(1, whole + (number < left)))
 
 
 @dataclass(frozen=True)

@@ -365,6 +365,10 @@ class _Batch:
     placed: bool = False
     relays: bool = False
 
+    def place(self, fold: Fold, workers: int) -> int:
+        """Return the place of a fold among those that its worker trains side by side."""
+        return self.folds.index(fold) // (workers if self.placed else 1)
+
 
 class Validation:
     """The folds of one job, trained and scored."""
@@ -513,7 +517,7 @@ class Validation:
         finished = self._restored(kept, on_round)
         if finished is not None:
             return finished
-        compute = replace(self._compute, models=batch.each)
+        compute = self._compute.one_of(batch.each, batch.place(fold, lane.size))
 
         def fit(
             on_round: OnRound, ended: Callable[[], bool], stage: Stage, team: Team = ALONE

@@ -412,7 +412,9 @@ def _refit(work: _Work, folded: Folded, found: Validated, writing: Beside) -> Fi
 
 def side_by_side(folds: int, at_once: int, whole: int, place: Compute) -> str:
     """Return the line that says how ``folds`` are trained."""
-    threads, workers = max(1, place.threads // (whole or at_once)), place.team.size
+    count, workers = whole or at_once, place.team.size
+    each = sorted({place.one_of(count, number).threads_each for number in range(count)})
+    threads = " to ".join(map(str, each))
     if not whole:
         return f"{at_once} fold(s) side by side, {threads} thread(s) each"
     left = f"; {folds % workers} by all workers together" if folds % workers else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,8 +173,18 @@ def test_single_cpu_is_opened_with_the_containers_share(tmp_path: Path, asked: s
 def test_several_things_at_a_time_are_those_of_multi_cpu() -> None:
     one, several = Compute("singleCPU", "cpu", 5), Compute("multiCPU", "cpu", 5)
     assert (one.at_once, several.at_once) == (1, 5)
-    assert (several.threads_each, replace(several, models=2).threads_each) == (5, 2)
-    assert replace(several, models=9).threads_each == 1
+    assert several.threads_each == 5
+
+
+@pytest.mark.parametrize(
+    ("threads", "models", "each"),
+    [(5, 2, [3, 2]), (8, 3, [3, 3, 2]), (4, 4, [1] * 4), (1, 3, [1] * 3)],
+)
+def test_models_side_by_side_share_all_threads(threads: int, models: int, each: list[int]) -> None:
+    place = Compute("multiCPU", "cpu", threads)
+    found = [place.one_of(models, number) for number in range(models)]
+    assert [one.threads_each for one in found] == each
+    assert {one.threads for one in found} == {threads}  # to bin with
 
 
 @pytest.mark.parametrize(

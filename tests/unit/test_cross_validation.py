@@ -336,7 +336,9 @@ def test_models_are_kept_only_if_asked(job: Job) -> None:
     assert job.run(Scripted(), 2, 1).models == ()
 
 
-@pytest.mark.parametrize(("threads", "at_once", "each"), [(8, 2, {4}), (5, 2, {2, 5}), (1, 3, {1})])
+@pytest.mark.parametrize(
+    ("threads", "at_once", "each"), [(8, 2, {4}), (5, 2, {3, 2, 5}), (1, 3, {1})]
+)
 def test_the_threads_are_divided_among_a_batch(
     threads: int, at_once: int, each: set[int], job: Job
 ) -> None:

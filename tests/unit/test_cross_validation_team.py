@@ -410,7 +410,11 @@ def test_a_whole_fold_has_its_share_of_the_threads_of_one_worker() -> None:
     for each in found_by(2):
         assert each[Case("repeats", threads=2)]["computes"] == {(1, 1)}
         assert each[Case("binary")]["computes"] == {(1, 1), (1, 2)}
-        assert each[Case("binary", threads=3, holds_all=False)]["computes"] == {(1, 2), (3, 2)}
+        assert each[Case("binary", threads=3, holds_all=False)]["computes"] == {
+            (1, 2),
+            (2, 2),
+            (3, 2),
+        }
 
 
 def test_what_is_said_of_folds_side_by_side() -> None:
@@ -419,7 +423,8 @@ def test_what_is_said_of_folds_side_by_side() -> None:
 
     one = Compute("multiCPU", "cpu", 4)
     two = Compute("multiCPU", "cpu", 4, Two())
-    assert trainer.side_by_side(3, 3, 0, one) == "3 fold(s) side by side, 1 thread(s) each"
+    assert trainer.side_by_side(4, 4, 0, one) == "4 fold(s) side by side, 1 thread(s) each"
+    assert trainer.side_by_side(3, 3, 0, one) == "3 fold(s) side by side, 1 to 2 thread(s) each"
     assert trainer.side_by_side(3, 2, 0, two) == "2 fold(s) side by side, 2 thread(s) each"
     assert trainer.side_by_side(5, 3, 2, two) == (
         "4 folds side by side, whole on 2 workers with 2 thread(s) each; 1 by all workers together"
