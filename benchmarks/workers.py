@@ -34,6 +34,7 @@ from benchmarks.jobs import (
 SINGLE = {"compute": "singleCPU"}
 WAYS = {
     "singleCPU": SINGLE,
+    "multiCPU": {"compute": "multiCPU"},
     "multiCPU, 2 workers": {"compute": "multiCPU", "workers": "2"},
 }
 

@@ -79,4 +79,5 @@ def host(name: str) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "host":
         sys.exit(host(sys.argv[2]))
-    work(int(sys.argv[2]), json.loads(sys.argv[3]))
+    if order := sys.stdin.readline():
+        work(int(sys.argv[2]), json.loads(order))

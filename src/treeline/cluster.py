@@ -125,6 +125,7 @@ class _Host:
         self._config = hyperparameters.parse(job.hyperparameters, job.choices)
 
     async def run(self) -> Outcome:
+        self.processes.prepare(self.plan.workers)  # while the hosts find each other
         if len(self.job.hosts.all) == 1:
             return await self._without_others()
         import dask
@@ -638,18 +639,23 @@ class Processes:
     def __init__(self, root: str, threads: int, path: str, device: str, scratch: str) -> None:
         # Where the workers of an attempt join, once the first one has made it.
         self.trackers: dict[int, Mapping[str, Any]] = {}
+        self._root = root
         self._told = {
-            "root": root,
             "threads": threads,
             "path": path,
             "device": device,
-            "parent": os.getpid(),
             "scratch": scratch,  # what a killed worker leaves there is removed with it
         }
         self._running: list[subprocess.Popen[bytes]] = []
+        self._ready: list[tuple[subprocess.Popen[bytes], Any]] = []
         self._lock = threading.Lock()
         self._killed = 0  # attempts up to this one
         self._terminated = False
+
+    def prepare(self, count: int) -> None:
+        """Start processes that import what they need, and then wait for their orders."""
+        with self._lock:
+            self._ready += [self._spawned() for _ in range(0 if self._killed else count)]
 
     def run(self, orders: Sequence[Order]) -> Outcome:
         """Run a process for each order; return the first bad end, or a good one.
@@ -710,27 +716,31 @@ class Processes:
                 process.send_signal(number)
 
     def _start(self, order: Order) -> tuple[subprocess.Popen[bytes], Any]:
-        read, write = os.pipe()
-        told = json.dumps({**self._told, **asdict(order)})
         with self._lock:
             if order.attempt <= self._killed:
-                os.close(read)
-                os.close(write)
                 raise Stopped
-            # A worker is born with the signals blocked: they wait until it listens.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            try:
-                process = subprocess.Popen(
-                    [*COMMAND, str(write), told],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(write,),
-                )
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._running.append(process)
-            if self._terminated:
-                process.send_signal(signal.SIGTERM)
-        os.close(write)
+            process, pipe = self._ready.pop(0) if self._ready else self._spawned()
+        told = json.dumps({**self._told, **asdict(order)})
+        if process.stdin is None:
+            raise AssertionError("nowhere to give orders")
+        with suppress(BrokenPipeError), process.stdin:  # it has ended, as its pipe will say
+            process.stdin.write(told.encode() + b"\n")
+        return process, pipe
+
+    def _spawned(self) -> tuple[subprocess.Popen[bytes], Any]:
+        """Start a process and return it with the pipe it speaks through; called with the lock."""
+        read, write = os.pipe()
+        command = [*COMMAND, str(write), str(os.getpid()), self._root]
+        # A worker is born with the signals blocked: they wait until it listens.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(write,))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(write)
+        self._running.append(process)
+        if self._terminated:
+            process.send_signal(signal.SIGTERM)
         return process, os.fdopen(read, "rb")
 
 

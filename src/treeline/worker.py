@@ -1,9 +1,11 @@
-"""One worker process of a job: started by its host process (``cluster``), told by an argument.
+"""One worker process of a job: started by its host process (``cluster``), which orders it about.
 
-    python -m treeline.worker PIPE ORDER
+    python -m treeline.worker PIPE PARENT ROOT
 
-Through the file descriptor PIPE it says, a line of JSON each, where the others join (the first
-worker) and how it ended. ORDER is ``cluster.Order`` with what the host adds, as JSON.
+It imports what it needs and then reads its order, a line of JSON: ``cluster.Order`` with what the
+host adds. Through the file descriptor PIPE it says, a line of JSON each, where the others join (the
+first worker) and how it ended. PARENT is the number of the host process, ROOT the
+job's ``/opt/ml``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,20 +29,34 @@ from treeline.stopping import StopRequest
 from treeline.train import warnings_to
 
 
-def main(pipe: int, told: dict[str, Any]) -> None:
-    """Train as the worker that ``told`` describes; the process ends here."""
+def main(pipe: int, parent: int, root: Path) -> None:
+    """Train as the worker that the host process describes; the process ends here."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # 1 = PR_SET_PDEATHSIG
-        if os.getppid() != told["parent"]:
+        if os.getppid() != parent:
             os._exit(128 + signal.SIGKILL)
     settle_native_threads(os.environ)
+    _import()
+    order = sys.stdin.readline()
+    if not order.endswith("\n"):  # the host process is gone
+        os._exit(128 + signal.SIGKILL)
+    told: dict[str, Any] = json.loads(order)
     os.environ["TMPDIR"] = told["scratch"]
     console = _console(told["rank"])
     stop = StopRequest()
     stop.listen()
     with warnings_to(console):
-        ended = failure.outcome_of(lambda: _train(pipe, told, console, stop))
+        ended = failure.outcome_of(lambda: _train(pipe, root, told, console, stop))
     _leave(pipe, ended)
+
+
+def _import() -> None:
+    """Import what takes a while, as long as there is nothing to do; errors are told later."""
+    with suppress(Exception):
+        from treeline import loader  # noqa: F401
+        from treeline.algorithms.library import library
+
+        library()
 
 
 def _console(rank: int) -> Console:
@@ -52,11 +69,13 @@ def _console(rank: int) -> Console:
     return Console(stream)
 
 
-def _train(pipe: int, told: dict[str, Any], console: Console, stop: StopRequest) -> None:
+def _train(
+    pipe: int, root: Path, told: dict[str, Any], console: Console, stop: StopRequest
+) -> None:
     from treeline import trainer
     from treeline.collective import joined, left_by_all, tracker
 
-    job = read_job(Path(told["root"]), os.environ)
+    job = read_job(root, os.environ)
     arguments, started, trained = told["tracker"], None, False
     if arguments is None:
         started = tracker(told["address"], told["size"])
@@ -94,4 +113,4 @@ def _say(pipe: int, what: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

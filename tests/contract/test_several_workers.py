@@ -6,7 +6,6 @@ and once on several. Their outputs are compared byte by byte.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -165,13 +164,9 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers, by rank."""
-        lines = {number: line for number, line in running() if str(self.tree.root) in line}
-        ranks = {
-            json.loads(line.split("\0")[-2])["rank"]: number
-            for number, line in lines.items()
-            if "treeline.worker" in line
-        }
-        return [ranks[rank] for rank in sorted(ranks)]
+        # They are started in this order.
+        root = f"\0{self.tree.root}\0"
+        return sorted(n for n, line in running() if "treeline.worker" in line and root in line)
 
     def host(self) -> int:
         """Return the id of the host process, which the supervisor has started."""

@@ -559,7 +559,7 @@ def test_every_wrong_metric_of_a_list_is_named() -> None:
         ({"tree_method": "exact", "colsample_bynode": "0.5"}, "colsample_bynode: found '0.5'"),
         ({"updater": "grow_colmaker", "colsample_bynode": "0.5"}, "colsample_bynode: found '0.5'"),
         ({"tree_method": "approx", "multi_strategy": "multi_output_tree"}, "multi_strategy"),
-        ({"tree_method": "exact", "compute": "multiCPU"}, "compute: found 'multiCPU'"),
+        ({"tree_method": "exact", "compute": "multiGPU"}, "compute: found 'multiGPU'"),
         ({"tree_method": "exact", "device": "cuda"}, "device: found 'cuda'"),
         ({"compute": "singleCPU", "device": "cuda"}, "device: found 'cuda'"),
         ({"use_dask_gpu_training": "true", "device": "cpu"}, "device: found 'cpu'"),

@@ -167,7 +167,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "compute", JOB, _words("auto", *PATHS), "auto",
-        "where to train: one or several, processors or GPUs; auto looks at the machine",
+        "where to train, and whether one thing at a time; auto looks at the machine and the hosts",
         own=True,
     ),
     Parameter(
