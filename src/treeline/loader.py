@@ -18,7 +18,7 @@ import numpy as np
 from treeline import memory
 from treeline.algorithms import binning, labels
 from treeline.algorithms.interface import Loaded
-from treeline.data import audit, everyone, matrix, reading
+from treeline.data import audit, dealing, everyone, matrix, reading
 from treeline.data.records import Csr
 from treeline.data.storage import is_spooled
 from treeline.errors import DataError, HyperparameterError, ResourceError, shortened
@@ -108,34 +108,34 @@ class Loader:
             self._voice.line(note if note.startswith(f"{role}/") else f"{role}: {note}")
         if self.schema is not None:  # that of train, or of an earlier model for train itself
             matrix.check_same_features(self.schema, found, role)
-        rows, numbers = (found, None) if team.alone else everyone.whole(found, team)
+        rows, numbers = everyone.whole(found, team), None
         classes = labels.encode(rows, config.objective, config.num_class, self.classes, role)
         self._check(rows, role)
         if role == "train":
             self.schema, self.classes = rows.schema, classes
             self._describe(rows)
-        if numbers is not None:
-            found, numbers = self._settled(found, rows, numbers)
+        if not team.alone:
+            found, numbers = self._settled(role, found, rows)
         if role == "train":
             self._on_disk = self._decide(found, rows)
         self.data[role] = Summary(rows.rows, rows.fingerprint)
         self._parts[role] = self._part(rows)
         return Loaded(found, self._on_disk, None if numbers is None else rows, numbers)
 
-    def _settled(
-        self, found: Matrix, rows: Matrix, numbers: NDArray[np.int64]
-    ) -> tuple[Matrix, NDArray[np.int64]]:
+    def _settled(self, role: str, found: Matrix, rows: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
         """Return this worker's rows as it trains on them, and their numbers among ``rows``."""
-        if found.label is not None and rows.label is not None:
-            found.label[:] = rows.label[numbers]
-        found.take_hashes()  # those of all rows are with ``rows``
-        if not self._config.objective.startswith("rank:"):
-            return found, numbers
-        if rows.group is not None:
+        ranking = self._config.objective.startswith("rank:")
+        if ranking and rows.group is not None:
             matrix.group_sizes(rows)
-        found = everyone.whole_groups(found, self._team)
-        first = sum(self._team.gather(found.rows)[: self._team.rank])
-        return found, np.arange(first, first + found.rows)
+        read = self._team.gather(found.rows)
+        found, numbers = dealing.leveled(found, rows, self._team, whole_groups=ranking)
+        have = self._team.gather(found.rows)
+        if max(have) < max(read):
+            self._voice.line(
+                f"{role}: rows dealt anew, because the workers have read {min(read):,} to "
+                f"{max(read):,} each: they train on {min(have):,} to {max(have):,}"
+            )
+        return found, numbers
 
     def report(self, folder: Path, folds: audit.Report | None = None) -> None:
         """Compare the data sets with each other, write the report, say what was found.

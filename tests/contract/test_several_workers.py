@@ -6,6 +6,7 @@ and once on several. Their outputs are compared byte by byte.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ Write = Callable[[Tree], object]
 # What says on how many workers a job runs, and how long it takes.
 _PLACE = ("multiCPU: ", "treeline 0", "final-score: ")
 _DIVIDED = (
+    "dealt anew",
     " divided among ",
     "no rows for worker(s)",
     "Empty dataset at worker",
@@ -358,6 +360,45 @@ def test_text_that_is_cut_into_windows(jobs: Jobs) -> None:
     assert (training["workers"], training["threads"]) == (3, 1)
     assert several.manifest()["schema"]["classes"] == ["high", "low", "mid"]
     assert one.manifest()["data"]["train"]["rows"] < 100_000
+
+
+def test_rows_of_one_row_group_and_of_a_compressed_file_are_dealt(jobs: Jobs) -> None:
+    def write(tree: Tree) -> None:
+        save(tree, "train", "a.parquet", table(1, 3000), 3000)
+        save(tree, "validation", "v.parquet", table(7, 1200), 1200)
+
+    given = {"label_column": "relevance", "ignore_columns": "query", "num_round": 8}
+    _, several = jobs.pair(
+        write,
+        workers=3,
+        content_type="application/x-parquet",
+        objective="reg:squarederror",
+        **given,
+    )
+    assert several.manifest()["training"]["workers"] == 3
+
+    def compress(tree: Tree) -> None:
+        path = towns(tree, "train", 2_000, 1)
+        Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+
+    tree = jobs.tree(compress, "gz")
+    ended = jobs.run(
+        tree,
+        compute="multiCPU",
+        workers=2,
+        nthread=2,
+        objective="multi:softmax",
+        num_class=3,
+        num_round=2,
+        missing_label="drop",
+    )
+    (line,) = [line for line in ended.lines if "dealt anew" in line]
+    rows = tree.manifest()["data"]["train"]["rows"]
+    assert line == (
+        f"train: rows dealt anew, because the workers have read 0 to {rows:,} each: they train on "
+        f"{rows // 2:,} to {-(-rows // 2):,}"
+    )
 
 
 def test_ranking_from_row_groups(jobs: Jobs) -> None:
@@ -745,14 +786,12 @@ def test_killed_and_started_again_on_one_worker_or_several(jobs: Jobs, folds: in
 
 @pytest.mark.parametrize("name", ["colsample_bytree", "colsample_bylevel", "colsample_bynode"])
 def test_a_worker_that_draws_no_rows_would_draw_other_columns(jobs: Jobs, name: str) -> None:
-    rows = "".join(f"{i % 2},{i},{i * i % 7},{i % 5}\n" for i in range(100))
-
     def write(tree: Tree) -> None:
         (tree.root / "input/data/train").mkdir()
-        (tree.root / "input/data/train/a.csv").write_text(rows)  # too small to be divided
+        (tree.root / "input/data/train/a.csv").write_text("1,2,3,4\n")  # cannot be divided
 
     tree = jobs.tree(write)
-    given = {"objective": "binary:logistic", "num_round": 3, "subsample": 0.5, name: 0.5}
+    given = {"objective": "reg:squarederror", "num_round": 3, "subsample": 0.5, name: 0.5}
     ended = jobs.run(tree, compute="multiCPU", workers=2, nthread=2, **given)
     assert ended.status == 1
     assert f"no rows to draw subsample from, and {name} has to be drawn alike" in tree.failure

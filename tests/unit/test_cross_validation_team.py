@@ -24,7 +24,7 @@ from treeline.algorithms.interface import Fitted, Loaded
 from treeline.checkpoints.store import Checkpoints
 from treeline.compute import Compute
 from treeline.console import Console
-from treeline.data import everyone, subset
+from treeline.data import dealing, everyone, subset
 from treeline.data.matrix import Matrix
 from treeline.data.records import Csr
 from treeline.errors import DataError, Stopped
@@ -165,12 +165,13 @@ class Share:
         whole = self._matrices.pop(role)
         if self._team.alone:
             return Loaded(whole)
-        mine = subset.between(whole, *self._case.bounds(self._team))
+        begin, end = self._case.bounds(self._team)
+        mine, numbers = subset.between(whole, begin, end), np.arange(begin, end)
+        rows = everyone.whole(mine, self._team)
         if self._case.job == "ranking":
-            mine = everyone.whole_groups(mine, self._team)
-        found = Loaded(mine, False, *everyone.whole(mine, self._team))
+            mine, numbers = dealing.leveled(mine, rows, self._team, whole_groups=True)
         mine.take_hashes()  # as the loader does
-        return found
+        return Loaded(mine, False, rows, numbers)
 
     def report(self, folder: Path, found: Any) -> None:
         self.reports.append(found.content)

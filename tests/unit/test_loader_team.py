@@ -94,7 +94,7 @@ def test_every_worker_knows_what_one_does(root: Path, tmp_path: Path, cuts: Sequ
         return loader, loaded, lines, [path.read_bytes() for path in folder.iterdir()]
 
     answers = job.over(cuts, work)
-    assert answers[0][2] == said
+    assert [line for line in answers[0][2] if "dealt anew" not in line] == said
     assert [files for *_, files in answers] == [[report], *[[]] * (len(answers) - 1)]
     for loader, loaded, _, _ in answers:
         assert (loader.schema, loader.classes, loader.data) == (

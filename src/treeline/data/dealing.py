@@ -1,13 +1,16 @@
-"""Rows of data sets put end to end and dealt to the workers of a team anew, a run for each.
+"""Rows dealt to the workers of a team anew: a run of all rows, in order, for each.
 
-Where two data sets are put together, each worker has rows of both, but what is trained by several
-workers is the same as by one only if each has a run of all rows, in order.
+Workers wait for the one with the most rows, and files can often not be divided evenly: one that
+is compressed, or has a single row group, is read by one worker. Where two data sets are put
+together, each worker has rows of both, but what is trained by several workers is the same as by
+one only if each has a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +25,29 @@ if TYPE_CHECKING:
     from treeline.team import Team
 
 _PIECE = 1 << 26  # bytes of one message
+_UNEVEN = 1.2  # a worker with more rows than this times its share of them gives some away
+
+
+def leveled(
+    matrix: Matrix, everyone: Matrix, team: Team, *, whole_groups: bool = False
+) -> tuple[Matrix, NDArray[np.int64]]:
+    """Return this worker's rows once none has many more than the others, and their numbers.
+
+    ``matrix`` has this worker's rows, in a run, and lets go of its features; ``everyone`` has the
+    rows of all workers without features, which the answer shares. With ``whole_groups`` no group,
+    whose rows follow one another, is divided; without groups all rows are one.
+    """
+    counts = team.gather(matrix.rows)
+    bounds = starts = [0, *accumulate(counts)]
+    if max(counts) * team.size > _UNEVEN * everyone.rows:
+        bounds = _evenly(everyone.rows, team.size)
+    if whole_groups:
+        bounds = _between_groups(bounds, everyone)
+    first, last = bounds[team.rank], bounds[team.rank + 1]
+    features = matrix.take_features()
+    if bounds != starts:
+        features = _run([features], first, last, team)
+    return _of_run(everyone, first, last, features, whole_groups=whole_groups)
 
 
 def dealt(
@@ -31,23 +57,41 @@ def dealt(
 
     ``parts`` are this worker's rows of each data set, which let go of their features; ``everyone``
     has the rows of all workers without features, those of the first data set before those of the
-    second. With ``whole_groups`` no group, whose rows follow one another, is divided.
+    second. With ``whole_groups`` no group, whose rows follow one another, is divided;
+    without groups all rows are one.
     """
-    bounds = _bounds(everyone, team.size, whole_groups=whole_groups)
+    bounds = _evenly(everyone.rows, team.size)
+    if whole_groups:
+        bounds = _between_groups(bounds, everyone)
     first, last = bounds[team.rank], bounds[team.rank + 1]
-    numbers = np.arange(first, last)
     features = _run([part.take_features() for part in parts], first, last, team)
-    return replace(subset.rows_of(everyone, numbers), features=features), numbers
+    return _of_run(everyone, first, last, features, whole_groups=whole_groups)
 
 
-def _bounds(everyone: Matrix, workers: int, *, whole_groups: bool) -> list[int]:
+def _evenly(rows: int, workers: int) -> list[int]:
     """Return where each worker's run begins, and the end of the last one."""
-    bounds = [everyone.rows * rank // workers for rank in range(workers + 1)]
-    if not whole_groups or everyone.group is None:
-        return bounds
-    changes = np.flatnonzero(np.diff(everyone.group)) + 1
-    starts = np.concatenate([[0], changes, [everyone.rows]])
+    return [rows * rank // workers for rank in range(workers + 1)]
+
+
+def _between_groups(bounds: Sequence[int], everyone: Matrix) -> list[int]:
+    """Return each bound, or the end of the group that it would divide."""
+    starts = np.array([0, everyone.rows])
+    if everyone.group is not None:
+        changes = np.flatnonzero(np.diff(everyone.group)) + 1
+        starts = np.concatenate([[0], changes, [everyone.rows]])
     return [int(each) for each in starts[np.searchsorted(starts, bounds)]]
+
+
+def _of_run(
+    everyone: Matrix, first: int, last: int, features: Floats | Csr, *, whole_groups: bool
+) -> tuple[Matrix, NDArray[np.int64]]:
+    found = subset.between(everyone, first, last)
+    found.take_hashes()  # those of all rows are with ``everyone``
+    group, names = found.group, found.group_names
+    if whole_groups:
+        group, names = subset.regrouped(group, names)
+    found = replace(found, features=features, group=group, group_names=names)
+    return found, np.arange(first, last)
 
 
 def _run(features: Sequence[Floats | Csr], first: int, last: int, team: Team) -> Floats | Csr:

@@ -55,7 +55,7 @@ class Share:
             return Loaded(whole)
         begin, end = (int(ROWS * SHARES[self._team.rank + i]) for i in (0, 1))
         mine = subset.between(whole, begin, end)
-        return Loaded(mine, False, *everyone.whole(mine, self._team))
+        return Loaded(mine, False, everyone.whole(mine, self._team), np.arange(begin, end))
 
 
 class Memory(Stage):

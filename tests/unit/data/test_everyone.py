@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyarrow import parquet as pq
 from tests import teams, threads, writers
 
-from treeline.data import everyone, reading, shares, subset
-from treeline.data.audit import ColumnStats
+from treeline.data import everyone, reading, shares
 from treeline.data.channel import Dataset, resolve
-from treeline.data.matrix import Matrix, Origin, Schema
+from treeline.data.matrix import Matrix, Schema
 from treeline.data.reading import Limits
 from treeline.data.records import Csr
 from treeline.errors import DataError
@@ -95,15 +91,15 @@ def assert_same(found: Matrix, expected: Matrix, *, features: bool = True) -> No
 
 def shared(team: Team, root: Path, options: DataOptions, cuts: Sequence[int], **more: Any) -> Any:
     own = read(root, options, cuts, team, **more)
-    return own, *everyone.whole(own, team), everyone.gathered(own, team)
+    return own, everyone.whole(own, team), everyone.gathered(own, team)
 
 
 def check_shared(found: Any, expected: Matrix) -> None:
     """Hold what every worker has against what one worker has."""
     assert [own.notes for own, *_ in found] == [expected.notes, *[()] * (len(found) - 1)]
     seen = 0
-    for own, all_, numbers, gathered in found:
-        assert numbers.tolist() == [*range(seen, seen + own.rows)]
+    for own, all_, gathered in found:
+        numbers = np.arange(seen, seen + own.rows)
         seen += own.rows
         assert own.schema == expected.schema
         assert own.features.shape == (own.rows, expected.schema.features)
@@ -357,83 +353,3 @@ def test_refused_widths_of_dense_records(tmp_path: Path) -> None:
         (tmp_path / f"{name}.pbr").write_bytes(writers._recordio(table))
     with pytest.raises(DataError, match=r"train/b\.pbr: rows of 3 features after rows of 2"):
         threads.run(2, shared, tmp_path, DataOptions(), (0, 1, 2))
-
-
-# --- whole groups
-
-
-def of_groups(group: Sequence[int] | None, rows: int, *, sparse: bool) -> Matrix:
-    numbers = np.arange(rows)
-    values = numbers[:, None].astype(np.float32) + np.array([0, 0.5], np.float32)
-    values[::3, 1] = np.nan
-    there = ~np.isnan(values)
-    indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-    csr = Csr(indptr, np.nonzero(there)[1].astype(np.int32), values[there], 2)
-    stats = ColumnStats()
-    stats.update(csr if sparse else values)
-    return Matrix(
-        features=csr if sparse else values,
-        label=numbers.astype(np.float32),
-        weight=None,
-        group=None if group is None else np.array(group, np.int64),
-        group_names=() if group is None else tuple(f"g{9 - i}" for i in range(max(group) + 1)),
-        lower=None,
-        upper=None,
-        margin=None,
-        schema=Schema(2),
-        stats=stats,
-        hashes=numbers.astype(np.uint64) + np.uint64(7),
-        fingerprint="f",
-        origin=Origin(),
-    )
-
-
-@pytest.mark.parametrize("piece", [1 << 26, 150])
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_no_group_stands_on_two_workers(piece: int, data: st.DataObject) -> None:
-    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
-    rows, workers = sum(sizes), data.draw(st.integers(2, 4))
-    inner = data.draw(st.lists(st.integers(0, rows), min_size=workers - 1, max_size=workers - 1))
-    cuts = [0, *sorted(inner), rows]
-    grouped, sparse = data.draw(st.booleans()), data.draw(st.booleans())
-    group = np.repeat(np.arange(len(sizes)), sizes) if grouped else np.zeros(rows, np.int64)
-    all_rows = of_groups(group.tolist() if grouped else None, rows, sparse=sparse)
-    origins, names = [], []
-    for rank, count in enumerate(np.diff(cuts).tolist()):
-        left_out = sorted(data.draw(st.lists(st.integers(0, count), max_size=3)))
-        second = min(2, count + len(left_out))  # where the second file begins
-        origins.append(Origin([f"{rank}a", f"{rank}b"], [0, second], array("q", left_out)))
-        names += [*map(origins[-1].of, range(count))]
-
-    def work(team: Team) -> tuple[Matrix, Matrix]:
-        own = subset.between(all_rows, cuts[team.rank], cuts[team.rank + 1])
-        own.origin = origins[team.rank]
-        found = everyone.whole_groups(own, team)
-        return found, everyone.gathered(found, team)
-
-    at = 0
-    seen: set[int] = set()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(everyone, "_PIECE", piece)
-        answers = threads.run(workers, work)
-    for found, gathered in answers:
-        here = slice(at, at + found.rows)
-        at += found.rows
-        assert all_rows.label is not None
-        np.testing.assert_array_equal(found.label, all_rows.label[here])
-        np.testing.assert_array_equal(plain(found.features), plain(all_rows.features)[here])
-        np.testing.assert_array_equal(found.hashes, all_rows.hashes[here])
-        assert [*map(found.origin.of, range(found.rows))] == names[here]
-        assert not seen & {*group[here].tolist()}
-        seen |= {*group[here].tolist()}
-        # The first row of a group stays where it is: a worker has those that begin with its rows.
-        if grouped:
-            firsts = dict.fromkeys(all_rows.group_names[i] for i in group[here])
-            assert found.group_names == tuple(firsts) if found.rows else found.group is not None
-            np.testing.assert_array_equal(found.group, group[here] - group[here][:1].sum())
-        else:
-            assert found.group is None
-        np.testing.assert_array_equal(gathered.label, all_rows.label)
-        assert [*map(gathered.origin.of, range(rows))] == names
-    assert at == rows
