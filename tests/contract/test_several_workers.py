@@ -367,7 +367,7 @@ def test_rows_of_one_row_group_and_of_a_compressed_file_are_dealt(jobs: Jobs) ->
         save(tree, "train", "a.parquet", table(1, 3000), 3000)
         save(tree, "validation", "v.parquet", table(7, 1200), 1200)
 
-    given = {"label_column": "relevance", "ignore_columns": "query", "num_round": 8}
+    given: dict[str, Any] = {"label_column": "relevance", "ignore_columns": "query", "num_round": 8}
     _, several = jobs.pair(
         write,
         workers=3,

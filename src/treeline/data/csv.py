@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -70,8 +72,9 @@ class Reader:
     """
 
     def __init__(self, options: DataOptions, threads: int) -> None:
-        """``threads`` is not used: one thread reads as fast (measured) and its errors name rows."""
+        """``threads`` are those that parse side by side."""
         self.notes: list[str] = []
+        self.threads = threads
         self.header = options.csv_header
         self.delimiter = options.csv_delimiter
         given = MISSING if options.missing_values is None else options.missing_values
@@ -142,6 +145,8 @@ class _Csv:
         self._source = source
         self._window: tuple[int, int] | None = getattr(source, "window", None)
         self._above = 0  # lines of the file above the rows
+        self._above_batch = 0  # rows in the batches before the one at hand
+        self._first_parsed = 0  # the row that Arrow counts as its first
         self._reader = reader
         self._complete = False  # whether the sample is all there is
         self._head = self._sample(stream)
@@ -180,36 +185,28 @@ class _Csv:
             unread = len(layout.read) < self.width
             last = self.width - 1 not in plan.numbers
             self._stream.count_quotes = unread or last or self._window is not None
-            with (
-                _translated(self.name, self),
-                csv.open_csv(
-                    self._stream,
-                    read_options=csv.ReadOptions(
-                        use_threads=False,
-                        block_size=self._block,
-                        column_names=columns,
-                    ),
-                    parse_options=csv.ParseOptions(
-                        delimiter=self.delimiter, newlines_in_values=True
-                    ),
-                    convert_options=csv.ConvertOptions(
-                        column_types={columns[i]: plan.type(i) for i in layout.read},
-                        include_columns=[columns[i] for i in layout.read],
-                        null_values=self._null_values(),
-                        strings_can_be_null=True,
-                    ),
-                ) as parsed,
-            ):
-                row = 0
-                for batch in parsed:
+            how = {
+                "parse_options": csv.ParseOptions(
+                    delimiter=self.delimiter, newlines_in_values=True
+                ),
+                "convert_options": csv.ConvertOptions(
+                    column_types={columns[i]: plan.type(i) for i in layout.read},
+                    include_columns=[columns[i] for i in layout.read],
+                    null_values=self._null_values(),
+                    strings_can_be_null=True,
+                ),
+            }
+            with _translated(self.name, self):
+                for batch in self._parsed(columns, how):
+                    row = self._above_batch
                     arrays = [
                         array if i in plan.numbers else self._finished(array, i, row, plan)
                         for i, array in zip(layout.read, batch.columns, strict=True)
                     ]
-                    row += batch.num_rows
+                    self._above_batch += batch.num_rows
                     if batch.num_rows:
                         yield pa.RecordBatch.from_arrays(arrays, names)
-                self._check_end(row, unread=unread)
+                self._check_end(self._above_batch, unread=unread)
         except DataError as error:
             if self._window is None or not self._stream.quotes:
                 raise
@@ -218,6 +215,41 @@ class _Csv:
             if self._window is not None:
                 self._source.quotes = self._stream.quotes
             self.close()
+
+    def _parsed(self, names: list[str], how: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order; ``how`` are Arrow's options.
+
+        Blocks of whole lines are parsed side by side, up to the first quote: from there on where a
+        row ends is known only to who has parsed those before it. Threads of Arrow's own would
+        not name the row of an error.
+        """
+        if self._reader.threads > 1:
+            yield from self._side_by_side(names, how)
+            self._first_parsed = self._above_batch
+        if self._reader.threads == 1 or self._stream.peek(1):
+            read = csv.ReadOptions(use_threads=False, block_size=self._block, column_names=names)
+            with csv.open_csv(self._stream, read_options=read, **how) as parsed:
+                yield from parsed
+
+    def _side_by_side(self, names: list[str], how: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        def parse(block: bytes) -> list[pa.RecordBatch]:
+            read = csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
+            table = csv.read_csv(pa.BufferReader(block), read_options=read, **how)
+            found: list[pa.RecordBatch] = table.to_batches()
+            return found
+
+        waiting: deque[Future[list[pa.RecordBatch]]] = deque()
+        with ThreadPoolExecutor(self._reader.threads, thread_name_prefix="csv") as pool:
+            try:
+                while (block := self._stream.lines(self._block)) or waiting:
+                    if block.strip(b"\r\n"):
+                        waiting.append(pool.submit(parse, block))
+                    while waiting and (len(waiting) > self._reader.threads or not block):
+                        self._first_parsed = self._above_batch
+                        yield from waiting.popleft().result()
+            finally:
+                for each in waiting:
+                    each.cancel()
 
     def close(self) -> None:
         """Close the stream."""
@@ -646,7 +678,7 @@ class _Csv:
     def refuse(self, message: str) -> Never:
         """Say in the reader's words what Arrow refuses."""
         if found := _CONVERSION.search(message):
-            position, row = int(found[1]), int(found[2])
+            position, row = int(found[1]), int(found[2]) + self._first_parsed
             if found[3] == "UTF8 data":
                 _refuse_encoding(f"{self.name}: row {row}, {self._column(position)},")
             self._refuse_text(position, row, found[4])
@@ -660,7 +692,8 @@ class _Csv:
             elif text.count('"') % 2:
                 remedy += " Is a quote opened and not closed?"
             raise DataError(
-                f"{self.name}: row {number} has {fields} fields{more}, expected are {expected} "
+                f"{self.name}: row {int(number) + self._first_parsed} has {fields} fields{more}, "
+                f"expected are {expected} "
                 f"{self._delimiter_word()}: {shortened(text, 80)!r}",
                 remedy,
             )

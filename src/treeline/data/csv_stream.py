@@ -44,6 +44,18 @@ class Stream(io.RawIOBase):
         """Leave out the next ``size`` bytes, which were looked at."""
         self._ahead = self._ahead[size:]
 
+    def lines(self, size: int) -> bytes:
+        """Return whole lines, up to ``size`` bytes of them; none where a quote is among them.
+
+        None, too, at the end and where no line ends: what is left is for ``read``.
+        """
+        data = self._take(size)
+        end = data.rfind(b"\n") + 1 if len(data) == size else len(data)
+        if b'"' in data:
+            end = 0
+        self._ahead = data[end:] + self._ahead
+        return data[:end]
+
     def read(self, size: int = -1, /) -> bytes:
         """Return the next ``size`` bytes, fewer at the end."""
         data = self._take(size if size >= 0 else LONGEST_READ)
