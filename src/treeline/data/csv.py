@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MISSING = ("NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None", "?", "\\N")
 
 _BLOCK = 1 << 20  # bytes parsed at a time
+_AHEAD = 1 << 26  # bytes parsed side by side
 _SAMPLE = 1 << 16  # bytes looked at to find delimiter and header
 _LITTLE = 1 << 12  # bytes read at a time where they have been read before
 _FEWEST_LINES = 3  # in the sample, where the file has them
@@ -145,8 +146,8 @@ class _Csv:
         self._source = source
         self._window: tuple[int, int] | None = getattr(source, "window", None)
         self._above = 0  # lines of the file above the rows
-        self._above_batch = 0  # rows in the batches before the one at hand
-        self._first_parsed = 0  # the row that Arrow counts as its first
+        self._before = 0  # rows in the batches before the one at hand
+        self._uncounted = 0  # rows before what Arrow counts rows of
         self._reader = reader
         self._complete = False  # whether the sample is all there is
         self._head = self._sample(stream)
@@ -198,15 +199,15 @@ class _Csv:
             }
             with _translated(self.name, self):
                 for batch in self._parsed(columns, how):
-                    row = self._above_batch
+                    row = self._before
                     arrays = [
                         array if i in plan.numbers else self._finished(array, i, row, plan)
                         for i, array in zip(layout.read, batch.columns, strict=True)
                     ]
-                    self._above_batch += batch.num_rows
+                    self._before += batch.num_rows
                     if batch.num_rows:
                         yield pa.RecordBatch.from_arrays(arrays, names)
-                self._check_end(self._above_batch, unread=unread)
+                self._check_end(self._before, unread=unread)
         except DataError as error:
             if self._window is None or not self._stream.quotes:
                 raise
@@ -223,15 +224,18 @@ class _Csv:
         row ends is known only to who has parsed those before it. Threads of Arrow's own would
         not name the row of an error.
         """
-        if self._reader.threads > 1:
-            yield from self._side_by_side(names, how)
-            self._first_parsed = self._above_batch
-        if self._reader.threads == 1 or self._stream.peek(1):
+        threads = min(self._reader.threads, _AHEAD // self._block)
+        if threads > 1:
+            yield from self._side_by_side(threads, names, how)
+            self._uncounted = self._before
+        if threads <= 1 or self._stream.peek(1):
             read = csv.ReadOptions(use_threads=False, block_size=self._block, column_names=names)
             with csv.open_csv(self._stream, read_options=read, **how) as parsed:
                 yield from parsed
 
-    def _side_by_side(self, names: list[str], how: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    def _side_by_side(
+        self, threads: int, names: list[str], how: Mapping[str, Any]
+    ) -> Iterator[pa.RecordBatch]:
         def parse(block: bytes) -> list[pa.RecordBatch]:
             read = csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
             table = csv.read_csv(pa.BufferReader(block), read_options=read, **how)
@@ -239,13 +243,13 @@ class _Csv:
             return found
 
         waiting: deque[Future[list[pa.RecordBatch]]] = deque()
-        with ThreadPoolExecutor(self._reader.threads, thread_name_prefix="csv") as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="csv") as pool:
             try:
                 while (block := self._stream.lines(self._block)) or waiting:
                     if block.strip(b"\r\n"):
                         waiting.append(pool.submit(parse, block))
-                    while waiting and (len(waiting) > self._reader.threads or not block):
-                        self._first_parsed = self._above_batch
+                    while waiting and (len(waiting) > threads or not block):
+                        self._uncounted = self._before
                         yield from waiting.popleft().result()
             finally:
                 for each in waiting:
@@ -678,7 +682,7 @@ class _Csv:
     def refuse(self, message: str) -> Never:
         """Say in the reader's words what Arrow refuses."""
         if found := _CONVERSION.search(message):
-            position, row = int(found[1]), int(found[2]) + self._first_parsed
+            position, row = int(found[1]), int(found[2]) + self._uncounted
             if found[3] == "UTF8 data":
                 _refuse_encoding(f"{self.name}: row {row}, {self._column(position)},")
             self._refuse_text(position, row, found[4])
@@ -692,7 +696,7 @@ class _Csv:
             elif text.count('"') % 2:
                 remedy += " Is a quote opened and not closed?"
             raise DataError(
-                f"{self.name}: row {int(number) + self._first_parsed} has {fields} fields{more}, "
+                f"{self.name}: row {int(number) + self._uncounted} has {fields} fields{more}, "
                 f"expected are {expected} "
                 f"{self._delimiter_word()}: {shortened(text, 80)!r}",
                 remedy,

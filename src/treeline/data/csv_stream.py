@@ -14,8 +14,8 @@ _PIECE = 1 << 16  # bytes read at a time where lines are edited
 class Stream(io.RawIOBase):
     """A stream whose beginning can be looked at, and whose lines can be edited on the way.
 
-    ``edit`` gets whole lines. Reads return what was asked for except at the end, because a row
-    may span two of Arrow's blocks but not three.
+    ``edit`` gets whole lines. Reads return what was asked for, but for a byte, except at the end,
+    because a row may span two of Arrow's blocks but not three.
     """
 
     def __init__(
@@ -57,8 +57,13 @@ class Stream(io.RawIOBase):
         return data[:end]
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end."""
+        """Return the next ``size`` bytes, fewer at the end or to keep a line end together.
+
+        Arrow leaves out a line feed that comes first after a carriage return, also within quotes.
+        """
         data = self._take(size if size >= 0 else LONGEST_READ)
+        if data.endswith(b"\r") and len(data) > 1:
+            data, self._ahead = data[:-1], b"\r" + self._ahead
         if self.count_quotes and data:
             self.quotes += data.count(b'"')
             self._last = self._last[1], data
