@@ -94,12 +94,21 @@ def together(tmp_path: Path) -> Iterator[Any]:
 
     yield make
     for hosts in made:
-        for _, _, number in hosts.workers():
+        for number in {*_processes(tmp_path), *(number for *_, number in hosts.workers())}:
             assert not _alive(number), "a worker process was left behind"
         for process in hosts.running.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _processes(root: Path) -> Iterator[int]:
+    """Yield the workers of hosts under ``root``, also those that wait for their orders."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_text().split("\0")
+            if "work" in words and str(root) in words:
+                yield int(folder.name)
 
 
 def _alive(process: int) -> bool:
@@ -213,10 +222,13 @@ def test_stopped_while_it_waits_for_the_others(together: Any) -> None:
     hosts = together({})
     hosts.start(HOSTS[0], HOSTS[1])
     time.sleep(2.5)
+    waiting = [*_processes(hosts.root)]
+    assert len(waiting) == 2  # for their orders
     for name in (HOSTS[1], HOSTS[0]):
         hosts.running[name].terminate()
     assert set(hosts.ends().values()) == {143}
     assert not hosts.workers()
+    assert not any(map(_alive, waiting))
 
 
 def test_the_hosts_that_remain_go_on_where_the_job_wants_it(together: Any) -> None:
