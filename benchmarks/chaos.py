@@ -412,6 +412,9 @@ def judge(story: Story) -> list[str]:
     ends = {story.statuses[host] for host in story.others}
     if len(ends) > 1:
         found.append("the hosts that are left end differently")
+    # 1 and 2 are for what is wrong with the job, and for what nobody has foreseen.
+    odd = {host: status for host, status in story.statuses.items() if status in (1, 2)}
+    found += [f"{host} ended with status {status}" for host, status in odd.items()]
     if story.elsewhere:
         found.append(f"a model on {', '.join(story.elsewhere)}")
     if story.silent:

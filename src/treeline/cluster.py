@@ -186,7 +186,7 @@ class _Host:
         except Stopped:
             ended = Outcome(Stopped.exit_status, failure.STOPPED)
         except Exception as error:
-            ended = failure.failed(error)
+            ended = failure.failed(_of_network(error, self._where))
         self.processes.kill()
         await _told(client, list(scheduler.workers), _end, asdict(ended))
         return ended
@@ -435,8 +435,11 @@ class _Host:
             raise Stopped
 
     def _host_lost(self, host: str) -> PlatformError:
+        what = f"it has ended, or cannot be reached from {self._where}"
+        if host == self._where:
+            what = "it does not reach itself any more, so it has no network"
         return PlatformError(
-            f"Host {host} is lost: it has ended, or cannot be reached from {self._where}",
+            f"Host {host} is lost: {what}",
             "Look at its log; the job's checkpoints, if it has some, are what a new start goes on "
             "from. on_host_loss=resume lets the other hosts go on where all have all data.",
         )
@@ -523,6 +526,20 @@ def _answer(found: Mapping[str, Any], host: str, hosts_: int) -> Outcome:
         return ended
     said = ended.said.removeprefix("ERROR: ")
     return replace(ended, said=f"ERROR: {host}: {said}", text=f"{host}: {ended.text}")
+
+
+def _of_network(error: Exception, host: str) -> Exception:
+    """Return what the first host's own Dask fails with as what it is: its network is gone."""
+    dask = type(error).__module__.partition(".")[0] == "distributed"
+    if not dask and not isinstance(error, ConnectionError | TimeoutError):
+        return error
+    found = PlatformError(
+        f"Host {host} is lost: its connections broke ({type(error).__name__})",
+        "Look at the machine and its network. The job's checkpoints, if it has some, are what a "
+        "new start goes on from.",
+    )
+    found.__cause__ = error
+    return found
 
 
 def _watcher(lost: list[str]) -> Any:

@@ -68,6 +68,7 @@ def test_a_good_end(good: Story) -> None:
 LATE = {**GOOD[0].after, "algo-3": 61.0}
 BAD = [
     (replace(GOOD[0], statuses={"algo-1": 3, "algo-2": 137, "algo-3": 0}), "end differently"),
+    (story(plan("cut off"), 3, 1, 3), "algo-2 ended with status 1"),
     (replace(GOOD[0], after=LATE), "algo-3 took 61 s to end"),
     (
         replace(GOOD[0], failures=dict.fromkeys(HOSTS, "XGBoost refused")),
