@@ -10,7 +10,7 @@ from treeline.errors import ConfigError
 
 def broken() -> list[Exception]:
     from distributed.client import FutureCancelledError
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     return [
         FutureCancelledError("launch", "lost connection"),
