@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, chain
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
-from tests import teams
+from tests import teams, threads
 
 from treeline.data import channel, csv, libsvm, shares, source
 from treeline.data.channel import Dataset
@@ -28,46 +27,6 @@ from treeline.team import ALONE, Team
 
 MIB = 1 << 20
 CSV = "text/csv"
-
-
-class Threads(Team):
-    """One of several workers in threads, who only ever gather."""
-
-    def __init__(self, rank: int, size: int, table: list[Any], barrier: threading.Barrier) -> None:
-        self.rank, self.size = rank, size
-        self._table, self._barrier = table, barrier
-
-    def gather[T](self, value: T) -> list[T]:
-        self._table[self.rank] = value
-        self._barrier.wait(10)
-        found = list(self._table)
-        self._barrier.wait(10)
-        return found
-
-
-def together[T](size: int, work: Callable[[Team], T]) -> list[T]:
-    """Return what ``work`` returns for each of ``size`` workers; raise what the first raises."""
-    table: list[Any] = [None] * size
-    barrier = threading.Barrier(size)
-    found: dict[int, T] = {}
-    failed: dict[int, BaseException] = {}
-
-    def run(rank: int) -> None:
-        try:
-            found[rank] = work(Threads(rank, size, table, barrier))
-        except BaseException as error:
-            if not isinstance(error, threading.BrokenBarrierError):
-                failed[rank] = error
-            barrier.abort()
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[min(failed)]
-    return [found[rank] for rank in range(size)]
 
 
 def seats(*workers: int) -> list[Seat]:
@@ -93,7 +52,7 @@ def divided(
         )
         return divide(inputs.datasets.get(role), role, seat, team)
 
-    return together(len(at), work)
+    return threads.run(len(at), work)
 
 
 def parts(found: Sequence[Dataset | None]) -> list[list[str]]:
@@ -391,7 +350,7 @@ def test_a_cut_within_quotes_is_refused(tmp_path: Path) -> None:
         check_quotes(table.sources, team)
 
     with pytest.raises(DataError) as caught:
-        together(2, work)
+        threads.run(2, work)
     assert "train/a: has an odd number of quotes (7) before byte 23" in caught.value.cause
     assert "line breaks" in caught.value.remedy
 
@@ -402,8 +361,8 @@ def test_the_reader_counts_the_quotes_of_a_window(tmp_path: Path) -> None:
     assert [*chain(*map(read, halves))] == [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, 'e"e')]
     counts = [each.quotes for half in halves for each in half.sources]
     assert counts == [4, 4]
-    together(2, lambda team: check_quotes(halves[team.rank].sources, team))
-    together(2, lambda team: check_quotes((), team))
+    threads.run(2, lambda team: check_quotes(halves[team.rank].sources, team))
+    threads.run(2, lambda team: check_quotes((), team))
 
 
 @pytest.mark.parametrize(
@@ -468,7 +427,7 @@ def test_sources_are_closed_that_others_read(tmp_path: Path) -> None:
         assert whole.sources[0]._opened is not None
         return whole, divide(whole, "train", Seat(0, 1, team.rank, 2), team)
 
-    for rank, (whole, share) in enumerate(together(2, work)):
+    for rank, (whole, share) in enumerate(threads.run(2, work)):
         assert share is not None
         assert share.sources == whole.sources[rank : rank + 1]
         assert whole.sources[1 - rank]._opened is None
@@ -490,7 +449,7 @@ def test_notes_count_over_all_workers(tmp_path: Path) -> None:
         reader.settle(team)
         return [*reader.notes]
 
-    every = dict.fromkeys(chain(*together(3, notes)))
+    every = dict.fromkeys(chain(*threads.run(3, notes)))
     assert [*every] == [
         "2 file(s) have a header that the first file has not, and are read by position "
         "(first in train/b)",
@@ -511,7 +470,7 @@ def test_notes_on_libsvm_are_of_all_rows(tmp_path: Path) -> None:
         reader.settle(team)
         return reader.notes
 
-    one, other = together(2, notes)
+    one, other = threads.run(2, notes)
     assert one == other
     assert one[0] == "the number after the label's colon is the row's weight"
     assert one[1].startswith("indices start at 1 ")
