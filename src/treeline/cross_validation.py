@@ -187,9 +187,8 @@ def prepare(loader: Loader, config: Config, output: Path, team: Team = ALONE) ->
     keys = matrix.take_hashes()
     pool.matrix.take_hashes()
     # One worker draws the folds for all: what it takes is of all rows, and a library to import.
-    division = team.broadcast(_divided(matrix, keys, config, loader) if team.leads else None)
-    if division is None:
-        raise AssertionError("nobody has divided the rows")
+    drawn = _divided(config.cv, matrix, keys, config, loader) if team.leads else None
+    division: Division = team.broadcast(drawn)  # type: ignore[assignment]  # the first has it
     if team.leads:
         found = audit.folds(
             division,
@@ -208,12 +207,12 @@ def prepare(loader: Loader, config: Config, output: Path, team: Team = ALONE) ->
     return Folded(pool, loaded, division, loader, (*lines, division.line), division.warnings)
 
 
-def _divided(matrix: Matrix, keys: NDArray[np.uint64], config: Config, loader: Loader) -> Division:
+def _divided(
+    wish: Folds, matrix: Matrix, keys: NDArray[np.uint64], config: Config, loader: Loader
+) -> Division:
     """Divide the rows of all workers; ``keys`` are their hashes."""
-    if config.cv is None:
-        raise AssertionError("no folds asked for")
     division = folds.divide(
-        config.cv,
+        wish,
         config.seed,
         task=OBJECTIVES[config.objective].task,
         keys=keys,

@@ -119,7 +119,10 @@ class Loader:
         if role == "train":
             self._on_disk = self._decide(found, rows)
         self.data[role] = Summary(rows.rows, rows.fingerprint)
-        self._parts[role] = self._part(rows)
+        # Folds are drawn by the rows' hashes, later.
+        hashes = rows.hashes if config.cv else rows.take_hashes()
+        if team.leads:  # who reports
+            self._parts[role] = self._part(rows, hashes)
         return Loaded(found, self._on_disk, None if numbers is None else rows, numbers)
 
     def _settled(self, role: str, found: Matrix, rows: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
@@ -145,7 +148,6 @@ class Loader:
         does that for all.
         """
         if not self._team.leads:
-            self._parts.clear()
             return
         report = audit.report(self._parts, self._config.data.leakage)
         self._parts.clear()
@@ -388,7 +390,7 @@ class Loader:
         others = sum(dataset.bytes for dataset in self._datasets.values()) - train
         return int(rows * others / train) if train else 0
 
-    def _part(self, found: Matrix) -> audit.Part:
+    def _part(self, found: Matrix, hashes: NDArray[np.uint64]) -> audit.Part:
         names = None if self.classes is None else [str(each) for each in self.classes]
         task = OBJECTIVES[self._config.objective].task
         schema = found.schema
@@ -396,8 +398,6 @@ class Loader:
             found.stats, found.label, task, schema.feature_names, names, found.weight
         )
         compared = self._config.data.leakage != "ignore"
-        # Folds are drawn by the rows' hashes, later.
-        hashes = found.hashes if self._config.cv else found.take_hashes()
         alone = len(self.roles) == 1  # nothing to compare them with: 8 bytes a row less
         copies = audit.duplicates(hashes) if compared and alone else None
         return audit.Part(
