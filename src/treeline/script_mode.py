@@ -19,7 +19,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from treeline import failure, hosts
@@ -35,8 +34,7 @@ _TAIL = 16384  # bytes of the program's stderr that are kept to find its error i
 
 def run(root: Path, environ: Mapping[str, str]) -> int:
     """Run the toolkit in this process and return its exit status."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _hand_to_children)
+    _hand_on_signals()
     file = Paths(root).failure
     try:
         file.unlink(missing_ok=True)
@@ -145,7 +143,27 @@ def _without_toolkit(lines: Sequence[str]) -> Sequence[str]:
     return lines[max((i + 1 for i in logged if i < end), default=0) : end]
 
 
-def _hand_to_children(number: int, frame: FrameType | None) -> None:
+def _hand_on_signals() -> None:
+    """Hand SIGTERM and SIGINT to the program, whatever this process waits for meanwhile.
+
+    A thread does it: a handler runs in the main thread, and there only after the system call that
+    the signal just missed, which may be when the program is over.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: None)  # ignored, the pipe would stay empty
+
+    def hand_on() -> None:
+        while True:
+            for number in os.read(read, 1):
+                _hand_to_children(number)
+
+    threading.Thread(target=hand_on, name="signals", daemon=True).start()
+
+
+def _hand_to_children(number: int) -> None:
     children = list(_children(os.getpid()))
     if not children:  # the program has not started, and now it should not
         os._exit(128 + number)

@@ -13,10 +13,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from treeline import failure
@@ -24,6 +23,7 @@ from treeline.compute import Cgroup
 from treeline.errors import REPORT_IT, PlatformError, TreelineError
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT)
+_AWAITED = (*_FORWARDED, signal.SIGCHLD)
 # What native code dies of by itself; any other signal was sent by somebody.
 _CRASHES = (
     signal.SIGSEGV,
@@ -51,12 +51,11 @@ def supervise(
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Held back until there is somebody to hand them to.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
-    child = os.fork()
-    if child == 0:
-        _become_child(work, parent)
-    status, signals = _wait(child, insists)
+    with _awaited():
+        child = os.fork()
+        if child == 0:
+            _become_child(work, parent)
+        status, signals = _wait(child, insists)
     stopped = signals > 0
     code = os.waitstatus_to_exitcode(status)
     if insists and signals > 1 and code == -signal.SIGKILL:
@@ -73,7 +72,8 @@ def _become_child(work: Callable[[], int], parent: int) -> NoReturn:
     """Run ``work`` in the forked process and leave without the parent's clean-up."""
     code = 1
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
         # A group of its own, so that a Ctrl-C at the terminal arrives once, by way of the parent.
         os.setpgid(0, 0)
         _die_with(parent)
@@ -103,29 +103,49 @@ def _die_with(parent: int) -> None:
             os._exit(128 + signal.SIGTERM)
 
 
+@contextmanager
+def _awaited() -> Iterator[None]:
+    """Hold the signals back inside the block, for ``sigwait`` to take one after the other.
+
+    A handler would not do: of a signal that arrives just before a system call that waits, Python
+    takes notice only after that call, which may be when the work is over.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+    # Ignored, as a process may be started with it, the signal would never come.
+    before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        for number in signal.sigpending() & set(_AWAITED):  # for work that has ended
+            signal.sigwait({number})
+        signal.signal(signal.SIGCHLD, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _wait(child: int, insists: bool) -> tuple[int, int]:
     """Wait for ``child``, handing on signals and reaping whatever else ends.
 
     Return its wait status and how many signals were handed on.
     """
     signals = 0
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
-        with suppress(ProcessLookupError):  # it has just ended
+    while True:
+        number = signal.sigwait(_AWAITED)
+        if number in _FORWARDED:
+            signals += 1
+            # Not reaped yet, the child is there to be sent it even when it has ended.
             os.kill(child, signal.SIGKILL if insists and signals > 1 else number)
+        elif (status := _reap(child)) is not None:
+            return status, signals
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-    try:
-        while True:
-            ended, status = os.waitpid(-1 if os.getpid() == 1 else child, 0)
-            if ended == child:
-                return status, signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def _reap(child: int) -> int | None:
+    """Return the wait status of ``child`` if it has ended; let the orphans go that ended, too."""
+    while True:
+        ended, status = os.waitpid(-1 if os.getpid() == 1 else child, os.WNOHANG)
+        if ended == child:
+            return status
+        if ended == 0:
+            return None
 
 
 def _death(number: int, for_memory: bool, limit: int | None) -> TreelineError:

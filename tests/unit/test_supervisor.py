@@ -27,7 +27,9 @@ from treeline.supervisor import supervise
 root = Path(sys.argv[1])
 failure = root / "output" / "failure"
 def ready(): print("ready", os.getpid(), flush=True)
-def sleep(): time.sleep(60); return 0
+def sleep():  # in naps: Python may miss a signal that arrives just before a sleep begins
+    for _ in range(6000): time.sleep(0.01)
+    return 0
 def run(work): sys.exit(supervise(work, failure, Cgroup(root)))
 """
 _started: list[subprocess.Popen[str]] = []
@@ -357,10 +359,28 @@ run(lambda: sleep())
     assert supervised(code, tmp_path).status == 143
 
 
-def test_a_signal_just_after_the_end_is_no_error(tmp_path: Path) -> None:
-    # The handler is still there when the child is not.
+def test_a_signal_just_before_the_wait_is_not_lost(tmp_path: Path) -> None:
+    # Blocked, it stays until it is taken; a handler of Python's could run when all is over.
     code = """
-signal.signal(signal.SIGTERM, lambda number, frame: None)
+sigwait = signal.sigwait
+def late(numbers):
+    signal.sigwait = sigwait
+    os.kill(os.getpid(), signal.SIGTERM)
+    return sigwait(numbers)
+signal.sigwait = late
+run(sleep)
+"""
+    assert supervised(code, tmp_path).status == 143
+
+
+def test_the_end_is_noticed_where_ends_were_ignored(tmp_path: Path) -> None:
+    code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN); run(lambda: 4)"
+    assert supervised(code, tmp_path).status == 4
+
+
+def test_a_signal_just_after_the_end_is_no_error(tmp_path: Path) -> None:
+    # There is nobody left to hand it to, and the job has its outcome.
+    code = """
 waitpid = os.waitpid
 def late(pid, options):
     ended = waitpid(pid, options)
@@ -375,9 +395,9 @@ run(lambda: 6)
 
 def test_handlers_and_mask_are_put_back(tmp_path: Path) -> None:
     code = """
-before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
 supervise(lambda: 0, failure, Cgroup(root))
-assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 """
     assert supervised(code, tmp_path).status == 0
@@ -445,15 +465,18 @@ def test_process_1_reaps_what_others_leave_behind(tmp_path: Path) -> None:
 import ctypes
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come here, as to process 1
 real = os.getpid()
-os.getpid = lambda: 1 if sys._getframe(1).f_code.co_name == "_wait" else real
+os.getpid = lambda: 1 if sys._getframe(1).f_code.co_name == "_reap" else real
 def work():
     if os.fork() == 0:
         if os.fork() == 0:
             os._exit(9)
         os._exit(0)
     os.wait()
-    time.sleep(0.3)
-    return len(Path(f"/proc/{real}/task/{real}/children").read_text().split())
+    def children(): return len(Path(f"/proc/{real}/task/{real}/children").read_text().split())
+    for _ in range(1000):
+        if children() == 1: break
+        time.sleep(0.01)
+    return children()
 run(work)
 """
     assert supervised(code, tmp_path).status == 1  # the child itself and no zombie
