@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,10 +36,11 @@ def run[T](size: int, work: Callable[..., T], *arguments: Any, timeout: float = 
     found: dict[int, T] = {}
     try:
         while len(found) < size:
-            for _ in range(int(timeout * 20)):
-                if not answers.empty() or not all(w.is_alive() or w.exitcode == 0 for w in workers):
+            until = time.monotonic() + timeout
+            while answers.empty() and time.monotonic() < until:
+                if any(worker.exitcode for worker in workers):
                     break
-                workers[0].join(0.05)
+                time.sleep(0.01)
             if answers.empty():
                 raise AssertionError(f"workers {[w.exitcode for w in workers]} did not answer")
             rank, answer, error = answers.get()

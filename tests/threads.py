@@ -16,7 +16,7 @@ class _Table:
     """Where the workers put what the others take."""
 
     def __init__(self, size: int) -> None:
-        self.barrier = threading.Barrier(size, timeout=20)
+        self.barrier = threading.Barrier(size, timeout=60)
         self.slots: list[tuple[str, bytes]] = [("", b"")] * size
 
 

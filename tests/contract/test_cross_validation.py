@@ -556,7 +556,7 @@ def _stopped(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     process.stdout.close()
     process.stderr.close()
     assert err == ""

@@ -386,7 +386,7 @@ def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     process.stdout.close()
     process.stderr.close()
     return out, err

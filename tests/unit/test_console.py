@@ -60,7 +60,7 @@ def terminal(code: str) -> str:
     except OSError:  # how a terminal says that the other side is gone
         pass
     os.close(primary)
-    assert process.wait(timeout=20) == 0, written
+    assert process.wait(timeout=60) == 0, written
     return written.decode()
 
 

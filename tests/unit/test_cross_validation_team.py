@@ -310,7 +310,7 @@ def each_by_a_team_of_its_own(team: Team, works: Sequence[Callable[[Team], Any]]
 
 @cache
 def found_by(size: int) -> list[dict[Case, Any]]:
-    return teams.run(size, all_cases, timeout=30)
+    return teams.run(size, all_cases, timeout=60)
 
 
 @cache
@@ -387,7 +387,7 @@ def test_rounds_and_folds_are_restored_and_a_stop_is_heard_by_all(
     holds_all: bool, tmp_path: Path
 ) -> None:
     case = Case("long", 1 if holds_all else 2, holds_all)
-    found = teams.run(2, again_and_stopped, tmp_path, case, timeout=30)
+    found = teams.run(2, again_and_stopped, tmp_path, case, timeout=60)
     one = by_one("long", 2)
     for rank, (left, again, third) in enumerate(found):
         assert sorted(left) == ["000", "001"]
@@ -486,5 +486,5 @@ def test_a_worker_whose_fold_fails_does_not_wait_for_the_others(
     """Its other fold waits for one that waits until the failed fold has loaded."""
     case = Case("repeats", 2, holds_all)
     with pytest.raises(AssertionError, match=r"worker 0|did not answer"):
-        teams.run(2, fails_on_one, tmp_path / "failure", case, timeout=15)
+        teams.run(2, fails_on_one, tmp_path / "failure", case, timeout=60)
     assert (tmp_path / "failure").read_text() == "of one worker"

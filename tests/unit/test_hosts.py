@@ -15,7 +15,7 @@ def test_no_hosts_and_known_hosts_return_at_once() -> None:
     started = time.monotonic()
     hosts.wait_until_resolvable([])
     hosts.wait_until_resolvable(["localhost", "127.0.0.1"])
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_the_toolkits_own_lines_are_not_the_programs_error(stderr: str, error: s
 def test_a_signal_goes_past_shells_that_do_not_catch_it(script: str, receiver: str) -> None:
     child = subprocess.Popen(["sh", "-c", script], start_new_session=True)
     try:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not (found := _names_below(child.pid)) or found[-1] != "sleep":
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -94,7 +94,7 @@ def test_a_signal_goes_past_shells_that_do_not_catch_it(script: str, receiver: s
         assert len(_names_below(receivers[0])) == (2 if receiver == "the shell" else 1)
         if receiver == "sleep":
             os.kill(receivers[0], signal.SIGTERM)
-            assert child.wait(5) == 0  # the shell went on
+            assert child.wait(60) == 0  # the shell went on
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

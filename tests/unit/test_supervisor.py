@@ -73,7 +73,7 @@ def start(code: str, root: Path) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str], root: Path) -> Case:
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     file = root / "output" / "failure"
     return Case(process.returncode, out, err, file.read_text() if file.exists() else "")
 
@@ -183,7 +183,7 @@ def test_a_death_by_signal_is_explained(tmp_path: Path, number: int, cause: str)
 def test_a_death_without_a_place_for_the_failure_file_is_still_told(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("a file where the folder should be")
     case = subprocess.run(
-        [*program(DIES.format(9)), tmp_path], capture_output=True, text=True, timeout=20
+        [*program(DIES.format(9)), tmp_path], capture_output=True, text=True, timeout=60
     )
     assert case.returncode == 137
     assert "ERROR: The training process was killed by SIGKILL" in case.stderr
@@ -425,7 +425,7 @@ def test_ctrl_c_at_a_terminal_arrives_once(tmp_path: Path) -> None:
     while b"ready" not in text:
         text += os.read(primary, 1024)
     os.write(primary, b"\x03")  # to the whole foreground group
-    assert process.wait(timeout=20) == 5
+    assert process.wait(timeout=60) == 5
     while b"]" not in text:
         text += os.read(primary, 1024)
     os.close(primary)
@@ -455,7 +455,7 @@ os.setpgid = slow
 run(lambda: (root / "begun").touch() or 0)
 """
     process = start(code, tmp_path)
-    out, err = process.communicate(timeout=20)  # ends when the child, too, has closed them
+    out, err = process.communicate(timeout=60)  # ends when the child, too, has closed them
     assert (process.returncode, out, err) == (-9, "", "")
     assert not (tmp_path / "begun").exists()
 

@@ -141,7 +141,7 @@ def forests_of(team: Team) -> dict[str, Any]:
 
 @cache
 def found_by(size: int) -> list[dict[str, Any]]:
-    return [forests_of(ALONE)] if size == 1 else teams.run(size, forests_of, timeout=40)
+    return [forests_of(ALONE)] if size == 1 else teams.run(size, forests_of, timeout=60)
 
 
 @pytest.mark.parametrize("one", ONES, ids=" ".join)

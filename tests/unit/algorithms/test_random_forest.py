@@ -499,7 +499,7 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(
 
 def _wait_for_threads_to_end() -> None:
     """joblib's threads are told to end and not waited for."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while threading.active_count() > 1 and time.monotonic() < until:
         time.sleep(0.01)
 

@@ -409,16 +409,16 @@ def test_a_writer_that_never_comes(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_writer_that_is_late_or_slow_is_waited_for(tmp_path: Path) -> None:
-    source = fifo(tmp_path, first_byte_timeout=5)
+    source = fifo(tmp_path, first_byte_timeout=60)
     timer = threading.Timer(0.1, lambda: source.path.write_bytes(ROWS))
     timer.start()
     assert content(source) == ROWS
     timer.join()
     # After the first byte there is no limit.
-    source = fifo(tmp_path, first_byte_timeout=0.5)
+    source = fifo(tmp_path, first_byte_timeout=2)
     with writer(source, ROWS[:41], hold=True) as process:
         assert source.head(41) == ROWS[:41]
-        timer = threading.Timer(0.8, process.kill)
+        timer = threading.Timer(2.5, process.kill)
         timer.start()
         with source.text_stream() as stream:
             assert stream.read() == ROWS[:41]
