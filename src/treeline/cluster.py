@@ -30,12 +30,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from treeline import artifacts, failure, hosts, hyperparameters
 from treeline.errors import ConfigError, PlatformError, Stopped
 from treeline.failure import Outcome
+from treeline.scratch import scratch_folder
 from treeline.stopping import SIGNALS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ _SETTINGS = {
 
 def run(job: Job, plan: Plan, console: Console, stop: StopRequest) -> Outcome:
     """Be this host in the job until it has ended everywhere; return how it did."""
-    with TemporaryDirectory(prefix="treeline-host-") as scratch, stop.deferred():
+    with scratch_folder("host") as scratch, stop.deferred():
         here = _Host(job, plan, console, stop, scratch)
         try:
             ended = failure.outcome_of(lambda: asyncio.run(here.run()))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from treeline import failure
+from treeline import failure, scratch
 from treeline.compute import Cgroup
 from treeline.errors import REPORT_IT, PlatformError, TreelineError
 
@@ -58,6 +58,8 @@ def supervise(
         status, signals = _wait(child, insists)
     stopped = signals > 0
     code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        scratch.sweep()
     if insists and signals > 1 and code == -signal.SIGKILL:
         return 128 + signal.SIGTERM
     for_memory = cgroup.oom_kills() > kills_before

@@ -27,6 +27,7 @@ LAYERS = (
         "treeline.beside",
         "treeline.console",
         "treeline.failure",
+        "treeline.scratch",
         "treeline.ubjson",
     },
     {"treeline.data", "treeline.artifacts", "treeline.checkpoints", "treeline.predictions"},

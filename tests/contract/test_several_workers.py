@@ -54,7 +54,6 @@ class Jobs:
     """Makes trees of one test under a folder, runs them, and sees that nothing is left of them."""
 
     folder: Path
-    host_killed: bool = False
     started: list[Running] = field(default_factory=list)
 
     @property
@@ -110,12 +109,12 @@ class Jobs:
         return one, several
 
     def clean(self) -> None:
-        """Assert that no process is left and, where the host process could end, no file."""
+        """Assert that no process is left, and no file."""
         until = time.monotonic() + 20
         while left := processes(self.folder):
             assert time.monotonic() < until, f"processes are left: {left}"
             time.sleep(0.05)
-        assert self.host_killed or [path.name for path in self.scratch.iterdir()] == []
+        assert [path.name for path in self.scratch.iterdir()] == []
 
 
 @pytest.fixture
@@ -723,7 +722,6 @@ def test_a_second_signal_ends_it_at_once(jobs: Jobs) -> None:
     time.sleep(0.5)
     assert job.process.poll() is None
     job.process.terminate()
-    jobs.host_killed = True
     assert job.ends().status == 143
     assert not job.tree.model.exists()
 
@@ -740,7 +738,6 @@ def test_a_host_process_that_is_killed_leaves_nobody(jobs: Jobs) -> None:
     job = long_job(jobs).until("[3]")
     assert len(job.workers()) == 2
     os.kill(job.host(), signal.SIGKILL)
-    jobs.host_killed = True
     assert job.ends().status == 137
     assert "killed by SIGKILL" in job.tree.failure
 
@@ -750,7 +747,6 @@ def test_a_host_process_that_is_killed_while_workers_start(jobs: Jobs, count: in
     job = long_job(jobs)
     job.until_workers(count)
     os.kill(job.host(), signal.SIGKILL)
-    jobs.host_killed = True
     until = time.monotonic() + 10
     while job.workers() and time.monotonic() < until:  # for who will never come they do not wait
         time.sleep(0.05)
@@ -779,7 +775,6 @@ def test_killed_and_started_again_on_one_worker_or_several(jobs: Jobs, folds: in
     for place, round_ in ((one, 3),) if folds else ((several, 3), (one, 9)):
         job = jobs.start(tree.hyperparameters(**place)).until(f"[{round_}]\t")
         os.kill(job.host(), signal.SIGKILL)
-        jobs.host_killed = True
         assert job.ends().status == 137
     ended = jobs.run(tree, **several)
     assert ended.status == 0, ended.stderr

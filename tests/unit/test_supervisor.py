@@ -180,6 +180,29 @@ def test_a_death_by_signal_is_explained(tmp_path: Path, number: int, cause: str)
     assert case.err == f"ERROR: {case.failure}"
 
 
+def test_what_a_killed_job_kept_on_disk_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = tmp_path / "places"
+    (places / "treeline-of-another").mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(places))
+    code = """
+from treeline.scratch import scratch_folder
+def work():
+    kept = scratch_folder("bins")
+    folder = Path(kept.name)
+    (folder / "below").mkdir()
+    (folder / "below" / "bins").write_bytes(b"...")
+    print(len(list(folder.parent.iterdir())), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return sleep()
+run(work)
+"""
+    case = supervised(code, tmp_path)
+    assert (case.status, case.out) == (137, "2\n")
+    assert [each.name for each in places.iterdir()] == ["treeline-of-another"]
+
+
 def test_a_death_without_a_place_for_the_failure_file_is_still_told(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("a file where the folder should be")
     case = subprocess.run(

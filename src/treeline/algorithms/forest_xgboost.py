@@ -25,7 +25,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from treeline.algorithms.library import library
 from treeline.checkpoints.stage import Stage
 from treeline.data.records import Floats
 from treeline.errors import Stopped
+from treeline.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -81,7 +81,7 @@ class XgboostForest:
             if matrix.label is None:
                 raise AssertionError("a forest learns labels")
             self._target, self._weight = matrix.label, matrix.weight
-        folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
+        folder = scratch_folder("bins") if loaded.on_disk else None
         how = binning.Binning(
             quantile=True,
             ranking=False,

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from treeline.data.records import Floats
 from treeline.errors import AlgorithmError, ChannelError, DataError, Stopped, TeamError
 from treeline.hyperparameters import Config
 from treeline.metrics import computed, names
+from treeline.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -295,7 +295,7 @@ class _Training:
         suits = quick.suits(self.config.objective, self.native, booster, label)
         if suits and matrix.label is not None:
             self.logloss = quick.TrainLogloss(matrix.label, matrix.weight, self.team)
-        folder = TemporaryDirectory(prefix="treeline-bins-") if loaded.on_disk else None
+        folder = scratch_folder("bins") if loaded.on_disk else None
         how = binning.Binning(
             quantile=binning.is_quantile(booster),
             ranking=self.config.objective.startswith("rank:"),
