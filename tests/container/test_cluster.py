@@ -46,7 +46,7 @@ def exchange(number):
             other.write(f"{total}\\n")
             other.flush()
         return total
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             connection = socket.create_connection((hosts[0], PORT))
@@ -63,7 +63,8 @@ print("told", json.dumps({k: v for k, v in os.environ.items() if k.startswith("S
 if task == "wait" or (task == "leave" and current != hosts[0]):
     signal.signal(signal.SIGTERM, signal.SIG_IGN if task == "leave" else stop)
     print("waiting", flush=True)
-    time.sleep(120)
+    for _ in range(1200):
+        time.sleep(0.1)
 names = sorted(file.name for file in data.iterdir())
 result = {
     "files": names,
@@ -213,7 +214,7 @@ def test_local_mode_of_version_2_stops_everyone_when_the_first_ends(
 ) -> None:
     started = time.monotonic()
     done = run(job, results, "leave", "--local-mode", "v2", "--grace", "2")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60
     first, second = sorted(rows(done.stdout))
     assert first.startswith("algo-1-")
     assert second == "algo-2" + first.removeprefix("algo-1")
@@ -246,7 +247,7 @@ def test_stopped_every_program_gets_sigterm(
 ) -> None:
     script = waiting(job, results)
     script.send_signal(number)
-    output, _ = script.communicate(timeout=30)
+    output, _ = script.communicate(timeout=90)
     assert script.returncode == 0, output
     assert {host: row[0] for host, row in rows(output).items()} == {"algo-1": "0", "algo-2": "0"}
     for host in ("algo-1", "algo-2"):
@@ -272,7 +273,7 @@ def test_a_job_without_an_end_is_stopped(job: Tree, results: Path) -> None:
     assert done.returncode == 1
 
 
-def eventually(what: Callable[[], bool], timeout: float = 20) -> None:
+def eventually(what: Callable[[], bool], timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not what():
         assert time.monotonic() < deadline

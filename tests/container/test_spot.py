@@ -218,7 +218,7 @@ def test_a_second_signal_ends_it_at_once(data: Tree) -> None:
     kept.mkdir()
     container = Running(data, *ALONE)
     container.wait_for("[0]\t")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not list(kept.glob("treeline-*/*.ckpt")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
