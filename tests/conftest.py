@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,9 @@ def _no_leaks() -> Iterator[None]:
     environ, threads = _environ(), threading.active_count()
     yield
     assert _environ() == environ, "the test changed the environment"
+    until = time.monotonic() + 10  # a thread that has nothing left to do may be at its end
+    while threading.active_count() > threads and time.monotonic() < until:
+        time.sleep(0.005)
     assert threading.active_count() <= threads, "the test left a thread behind"
 
 

@@ -34,7 +34,11 @@ _TAIL = 16384  # bytes of the program's stderr that are kept to find its error i
 
 def run(root: Path, environ: Mapping[str, str]) -> int:
     """Run the toolkit in this process and return its exit status."""
-    _hand_on_signals()
+    with _signals_handed_on():
+        return _run(root, environ)
+
+
+def _run(root: Path, environ: Mapping[str, str]) -> int:
     file = Paths(root).failure
     try:
         file.unlink(missing_ok=True)
@@ -143,7 +147,8 @@ def _without_toolkit(lines: Sequence[str]) -> Sequence[str]:
     return lines[max((i + 1 for i in logged if i < end), default=0) : end]
 
 
-def _hand_on_signals() -> None:
+@contextmanager
+def _signals_handed_on() -> Iterator[None]:
     """Hand SIGTERM and SIGINT to the program, whatever this process waits for meanwhile.
 
     A thread does it: a handler runs in the main thread, and there only after the system call that
@@ -151,16 +156,26 @@ def _hand_on_signals() -> None:
     """
     read, write = os.pipe()
     os.set_blocking(write, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: None)  # ignored, the pipe would stay empty
 
     def hand_on() -> None:
-        while True:
-            for number in os.read(read, 1):
-                _hand_to_children(number)
+        while number := os.read(read, 1):
+            _hand_to_children(number[0])
 
-    threading.Thread(target=hand_on, name="signals", daemon=True).start()
+    handing = threading.Thread(target=hand_on, name="signals", daemon=True)
+    handing.start()
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    # Handled, though by nothing: of a signal that has its default effect the pipe does not hear.
+    before = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(write)
+        handing.join()
+        os.close(read)
 
 
 def _hand_to_children(number: int) -> None:
