@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import warnings
 from contextlib import ExitStack
 from functools import cache
@@ -492,16 +490,8 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(
         found = fitted(config, sample(task), threads=threads)
         saved.append(random_forest.save(found.model))
         scores.append(found.scores)
-        _wait_for_threads_to_end()
     assert len(set(saved)) == 1
     assert all(each == scores[0] for each in scores)
-
-
-def _wait_for_threads_to_end() -> None:
-    """joblib's threads are told to end and not waited for."""
-    until = time.monotonic() + 30
-    while threading.active_count() > 1 and time.monotonic() < until:
-        time.sleep(0.01)
 
 
 @BOTH
