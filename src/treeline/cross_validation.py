@@ -571,7 +571,7 @@ class Validation:
 
 def _rows_of_all(loaded: Loaded, team: Team, numbers: Sequence[int]) -> Rows:
     """Return the rows of all workers, with their features, for the folds with these numbers."""
-    features = everyone.gathered(loaded.matrix, team).features
+    features = everyone.features(loaded.matrix.features, team)
     return Rows(Loaded(replace(loaded.all, features=features)), numbers)
 
 

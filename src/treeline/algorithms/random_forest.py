@@ -35,7 +35,7 @@ from treeline.algorithms.forest_xgboost import DISTINCT, XgboostForest
 from treeline.algorithms.interface import Data, Fitted, Loaded, OnRound, Predictions
 from treeline.algorithms.library import library
 from treeline.checkpoints.stage import NOWHERE, Stage
-from treeline.data.everyone import gathered
+from treeline.data import everyone
 from treeline.data.matrix import Matrix
 from treeline.data.records import Floats
 from treeline.errors import ChannelError, HyperparameterError, ResourceError
@@ -166,7 +166,8 @@ def whole(loaded: Loaded, team: Team) -> Loaded:
     """Return the rows of all workers with their features, if they are not that already."""
     if loaded.everyone is None:
         return loaded
-    return Loaded(gathered(loaded.matrix, team), loaded.on_disk)
+    features = everyone.features(loaded.matrix.features, team)
+    return Loaded(replace(loaded.everyone, features=features), loaded.on_disk)
 
 
 def check_held(rows: int, loader: object) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from treeline.data import encoding
 from treeline.data.audit import ColumnStats
-from treeline.data.matrix import Matrix, Origin
+from treeline.data.matrix import Matrix, Origin, fingerprint_of
 from treeline.data.records import Csr, Floats
 
 if TYPE_CHECKING:
@@ -49,37 +49,19 @@ def whole(matrix: Matrix, team: Team) -> Matrix:
 
     A worker alone gets ``matrix`` itself.
     """
-    return matrix if team.alone else _without_features(matrix, team)
-
-
-def gathered(matrix: Matrix, team: Team) -> Matrix:
-    """Return the rows of all workers with their features, as one worker would have read them.
-
-    They stand in memory, wherever those of ``matrix`` do, which keeps its own.
-    """
     if team.alone:
         return matrix
-    found = _without_features(matrix, team)
-    features: Floats | Csr
-    if isinstance(matrix.features, Csr):
-        features = _all_sparse(matrix.features, team)
-    else:
-        features = _all(matrix.features, team)
-    return replace(found, features=features)
-
-
-def _without_features(matrix: Matrix, team: Team) -> Matrix:
     counts = team.gather(matrix.rows)
     origin, rows = Origin(), 0
     for each, count in zip(team.gather(matrix.origin), counts, strict=True):
         origin, rows = origin.before(each, rows), rows + count
     stats = ColumnStats()
-    for found in team.gather(matrix.stats):
-        stats.join(found)
+    for each_stats in team.gather(matrix.stats):
+        stats.join(each_stats)
     group, names = matrix.group, matrix.group_names
     if group is not None:
         group, names = encoding.among_all(group, names, _names_of_all(names, team))
-    return replace(
+    found = replace(
         matrix,
         features=np.empty((rows, 0), np.float32),
         group=None if group is None else _all(group, team),
@@ -89,6 +71,8 @@ def _without_features(matrix: Matrix, team: Team) -> Matrix:
         origin=origin,
         **{part: _all(getattr(matrix, part), team) for part in _PARTS},
     )
+    found.fingerprint = team.broadcast(fingerprint_of(found) if team.leads else "")
+    return found
 
 
 def _names_of_all(names: tuple[str, ...], team: Team) -> list[tuple[str, ...]]:
@@ -110,7 +94,11 @@ def _all(array: Any, team: Team) -> Any:
     return found
 
 
-def _all_sparse(csr: Csr, team: Team) -> Csr:
-    lengths = _all(np.diff(csr.indptr), team)
+def features(own: Floats | Csr, team: Team) -> Floats | Csr:
+    """Return the features of all workers' rows, in memory, wherever this one's ``own`` are."""
+    if not isinstance(own, Csr):
+        found: Floats = _all(own, team)
+        return found
+    lengths = _all(np.diff(own.indptr), team)
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Csr(indptr, _all(csr.indices, team), _all(csr.values, team), csr.width)
+    return Csr(indptr, _all(own.indices, team), _all(own.values, team), own.width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treeline.data import columns, encoding
+from treeline.data import columns, encoding, rowhash
 from treeline.data.records import Csr, Floats
 from treeline.data.times import Times
 from treeline.errors import DataError
@@ -93,6 +94,28 @@ class Matrix:
         """Return the hashes and let go of them."""
         hashes, self.hashes = self.hashes, np.empty(0, np.uint64)
         return hashes
+
+
+def fingerprint_of(matrix: Matrix) -> str:
+    """Return the fingerprint of a data set, of which all rows are in ``matrix``."""
+    fingerprint = rowhash.Fingerprint()
+    parts = {
+        "": matrix.hashes,
+        "group": matrix.group,
+        "label": matrix.label,
+        "label_lower_bound": matrix.lower,
+        "label_upper_bound": matrix.upper,
+        "margin": matrix.margin,
+        "time": matrix.time,
+        "weight": matrix.weight,
+    }
+    for name, array_of_rows in parts.items():
+        if array_of_rows is not None:
+            fingerprint.update_array(name, array_of_rows)
+    if matrix.group_names:  # folds are drawn by the names, of which the rows have numbers
+        names = json.dumps([str(name) for name in matrix.group_names]).encode()
+        fingerprint.update_array("group names", np.frombuffer(names, np.uint8))
+    return f"blake2b:{fingerprint.hexdigest()}"
 
 
 @dataclass

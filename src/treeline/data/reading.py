@@ -6,7 +6,6 @@ a further copy. A second look at the rows, block by block, settles codes, counts
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -23,8 +22,7 @@ from treeline.data import columns, encoding, rowhash
 from treeline.data.audit import ColumnStats
 from treeline.data.columns import Layout
 from treeline.data.encoding import Categories, Groups
-from treeline.data.everyone import relayed
-from treeline.data.matrix import Matrix, Origin, Schema, check_values
+from treeline.data.matrix import Matrix, Origin, Schema, check_values, fingerprint_of
 from treeline.data.records import Csr, Floats, Records
 from treeline.data.storage import DenseRows, Growing, SparseRows
 from treeline.data.subset import sparse_rows
@@ -476,12 +474,14 @@ class _Builder:
             schema=self._schema(features, categories, classes, origin),
             stats=stats,
             hashes=hashes,
-            fingerprint=_fingerprint(hashes, parts, group_names, team),
+            fingerprint="",
             origin=self._origin,
         )
         if team.leads:
             matrix.notes = (*_notes_of(found), *self._remarks(matrix.schema, found))
         check_values(matrix, stats, self._classes.unseen, team)
+        if team.alone:  # else ``everyone`` makes that of all workers' rows
+            matrix.fingerprint = fingerprint_of(matrix)
         return matrix
 
     def _follow(self, found: Sequence[_Found]) -> None:
@@ -718,24 +718,6 @@ class _Look:
 def _move(codes: Floats, places: NDArray[np.int64]) -> None:
     present = ~np.isnan(codes)
     codes[present] = places[codes[present].astype(np.int64)]
-
-
-def _fingerprint(
-    hashes: NDArray[np.uint64],
-    parts: Mapping[str, NDArray[Any]],
-    groups: Sequence[str],
-    team: Team,
-) -> str:
-    """Return the fingerprint of the rows of all workers; the leading one makes it."""
-    fingerprint = rowhash.Fingerprint()
-    for name, array in sorted({"": hashes, **parts}.items()):
-        for piece in relayed(array, team):
-            if team.leads:
-                fingerprint.update_array(name, piece)
-    if groups:  # folds are drawn by the names, of which the parts have numbers
-        names = json.dumps([str(name) for name in groups]).encode()
-        fingerprint.update_array("group names", np.frombuffer(names, np.uint8))
-    return team.broadcast(f"blake2b:{fingerprint.hexdigest()}")
 
 
 def _is_labelled(column: pa.Array) -> NDArray[np.bool_]:

@@ -91,7 +91,9 @@ def assert_same(found: Matrix, expected: Matrix, *, features: bool = True) -> No
 
 def shared(team: Team, root: Path, options: DataOptions, cuts: Sequence[int], **more: Any) -> Any:
     own = read(root, options, cuts, team, **more)
-    return own, everyone.whole(own, team), everyone.gathered(own, team)
+    whole = everyone.whole(own, team)
+    features = everyone.features(own.features, team)
+    return own, whole, replace(whole, features=features)
 
 
 def check_shared(found: Any, expected: Matrix) -> None:
@@ -285,7 +287,9 @@ def test_a_file_is_divided_into_windows(tmp_path: Path, monkeypatch: pytest.Monk
         seat = shares.Seat(0, 1, team.rank, team.size)
         share = shares.divide(dataset(root, options), "train", seat, team)
         assert share is not None
-        return everyone.gathered(reading.read(share, options, 1, team=team), team)
+        own = reading.read(share, options, 1, team=team)
+        features = everyone.features(own.features, team)
+        return replace(everyone.whole(own, team), features=features)
 
     for found in threads.run(3, work):
         # A window names its rows by itself.
