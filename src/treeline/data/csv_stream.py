@@ -29,6 +29,7 @@ class Stream(io.RawIOBase):
         self.count_quotes = False
         self.quotes = 0
         self._last = (b"", b"")
+        self._before = b"\n"  # the byte before these; rows begin like lines
 
     def readable(self) -> bool:
         """Return True: there is nothing else to do with it."""
@@ -66,6 +67,7 @@ class Stream(io.RawIOBase):
             data, self._ahead = data[:-1], b"\r" + self._ahead
         if self.count_quotes and data:
             self.quotes += data.count(b'"')
+            self._before = self._last[0][-1:] or self._before
             self._last = self._last[1], data
         return data
 
@@ -77,8 +79,9 @@ class Stream(io.RawIOBase):
     def ends_within_quotes(self, delimiter: str) -> bool:
         """Whether the last quoted field was not closed, as far as it can be seen at the end."""
         mark = re.escape(delimiter.encode())
-        pattern = rb"(?:^|[\r\n]|" + mark + rb')"[^"]*+(?:""[^"]*+)*+\Z'
-        return self.odd_quotes and re.search(pattern, b"".join(self._last)) is not None
+        pattern = rb"(?:[\r\n]|" + mark + rb')"[^"]*+(?:""[^"]*+)*+\Z'
+        end = b"".join((self._before, *self._last))
+        return self.odd_quotes and re.search(pattern, end) is not None
 
     def close(self) -> None:
         """Close the stream below, too."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow
 from tests.unit.data.test_csv import Channel
@@ -160,6 +160,19 @@ TEXT = st.sampled_from(
     rows=st.lists(st.tuples(NUMBER, NUMBER, TEXT), min_size=1, max_size=12),
     places=st.lists(st.integers(0, 250), min_size=12, max_size=12),
     end=st.sampled_from(["\n", "\r\n"]),
+)
+@example(  # a block begins with the quote that closes a field, and the number of quotes is odd
+    rows=[
+        ("-2.5", "-2.5", '"a,b"'),
+        ("1", "1", ""),
+        ("1", "1", ""),
+        ("1", "-2.5", "NA"),
+        ("-2.5", "-2.5", '"a,b"'),
+        ("-2.5", "-2.5", '"1 ""2"""'),
+        ("-2.5", "-2.5", 'a"b'),
+    ],
+    places=[215, 0, 23, 0, 24, 24, 24, 0, 0, 0, 0, 0],
+    end="\r\n",
 )
 def test_whatever_stands_among_plain_rows(
     rows: list[tuple[str, str, str]], places: list[int], end: str
