@@ -56,17 +56,16 @@ def supervise(
         if child == 0:
             _become_child(work, parent)
         status, signals = _wait(child, insists)
-    stopped = signals > 0
     code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        scratch.sweep()
     if insists and signals > 1 and code == -signal.SIGKILL:
-        return 128 + signal.SIGTERM
+        code = -signal.SIGTERM  # which it was sent first, and had no time to obey
     for_memory = cgroup.oom_kills() > kills_before
-    if code < 0 and not (stopped and -code in _FORWARDED):
+    if code < 0 and not (signals and -code in _FORWARDED):
         _report(_death(-code, for_memory, cgroup.memory_limit()), file)
     elif code > 0 and for_memory:  # not the child itself but a process of the user's program
         _report(_death(signal.SIGKILL, for_memory, cgroup.memory_limit()), file)
+    if code < 0:
+        scratch.sweep()
     return code if code >= 0 else 128 - code
 
 

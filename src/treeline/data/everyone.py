@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from treeline.data import encoding
 from treeline.data.audit import ColumnStats
@@ -27,21 +25,6 @@ if TYPE_CHECKING:
 _PIECE = 1 << 26  # bytes of one message
 
 _PARTS = ("label", "weight", "lower", "upper", "margin", "time")
-
-
-def relayed(array: Any, team: Team) -> Iterator[NDArray[Any]]:
-    """Yield the rows of all workers' arrays by rank, in pieces of at most 64 MiB.
-
-    ``array`` is (rows, ...), of the same type and width on all workers, or anything with a shape
-    that gives slices of its rows. A piece may be a view of it.
-    """
-    counts = team.gather(int(array.shape[0]))
-    row = array[:0]
-    step = max(1, _PIECE // max(1, row.itemsize * math.prod(row.shape[1:])))
-    for rank, count in enumerate(counts):
-        for first in range(0, count, step):
-            own = np.asarray(array[first : first + step]) if rank == team.rank else row
-            yield team.broadcast(own, rank)
 
 
 def whole(matrix: Matrix, team: Team) -> Matrix:
@@ -82,15 +65,22 @@ def _names_of_all(names: tuple[str, ...], team: Team) -> list[tuple[str, ...]]:
 
 
 def _all(array: Any, team: Team) -> Any:
-    """Return the rows of all workers' arrays in one, None where they have none."""
+    """Return the rows of all workers' arrays in one, by rank, None where they have none.
+
+    ``array`` is (rows, ...), of the same type and width on all workers, or anything with a shape
+    that gives slices of its rows.
+    """
     if array is None:
         return None
-    rows = sum(team.gather(int(array.shape[0])))
-    found = np.empty((rows, *array.shape[1:]), array[:0].dtype)
-    at = 0
-    for piece in relayed(array, team):
-        found[at : at + len(piece)] = piece
-        at += len(piece)
+    counts, nothing, at = team.gather(int(array.shape[0])), array[:0], 0
+    found = np.empty((sum(counts), *array.shape[1:]), nothing.dtype)
+    step = max(1, _PIECE // max(1, nothing.itemsize * math.prod(array.shape[1:])))
+    for rank, count in enumerate(counts):
+        for first in range(0, count, step):
+            own = array[first : first + step] if rank == team.rank else nothing
+            piece = team.broadcast(np.asarray(own), rank)
+            found[at : at + len(piece)] = piece
+            at += len(piece)
     return found
 
 

@@ -61,7 +61,8 @@ class Matrix:
     the order of appearance. ``time`` is (rows,) and only orders the rows: int64 of whole numbers,
     or of nanoseconds since 1970, else float64. ``hashes`` is (rows,) uint64, the same for the
     same features and label in any format. ``fingerprint`` is a hash of all of it, which does not
-    depend on the format, the file names or how the rows are divided into files.
+    depend on the format, the file names or how the rows are divided into files; empty where other
+    workers have more of the rows.
     """
 
     features: Floats | Csr
