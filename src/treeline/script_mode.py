@@ -13,7 +13,6 @@ business and unchanged, but for the two variables below. What is put right aroun
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from treeline import failure, hosts
 from treeline.compute import Cgroup
 from treeline.errors import TreelineError, UserError, failure_text
 from treeline.opt_ml import PROGRAM, Hosts, Job, Paths, read_job
+from treeline.stopping import heard
 
 _USUAL_INTERFACE = "eth0"  # where resourceconfig.json names none
 _SHELLS = ("sh", "dash", "bash", "busybox")
@@ -155,7 +155,6 @@ def _signals_handed_on() -> Iterator[None]:
     the signal just missed, which may be when the program is over.
     """
     read, write = os.pipe()
-    os.set_blocking(write, False)
 
     def hand_on() -> None:
         while number := os.read(read, 1):
@@ -163,16 +162,10 @@ def _signals_handed_on() -> Iterator[None]:
 
     handing = threading.Thread(target=hand_on, name="signals", daemon=True)
     handing.start()
-    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    # Handled, though by nothing: of a signal that has its default effect the pipe does not hear.
-    before = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
     try:
-        yield
+        with heard(lambda number, frame: None, write):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(wakeup)
         os.close(write)
         handing.join()
         os.close(read)

@@ -14,13 +14,30 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from treeline.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def heard(handler: Callable[[int, FrameType | None], None], pipe: int) -> Iterator[None]:
+    """Let ``handler`` handle the signals inside the block, and their numbers go into ``pipe``.
+
+    They are there at once, whatever keeps the main thread from running the handler.
+    """
+    os.set_blocking(pipe, False)
+    wakeup = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+        signal.set_wakeup_fd(wakeup)
 
 
 class StopRequest:
@@ -39,17 +56,12 @@ class StopRequest:
     @contextmanager
     def installed(self) -> Iterator[StopRequest]:
         """Handle the signals inside the block."""
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         self._pipe, write = os.pipe()
         os.set_blocking(self._pipe, False)
-        os.set_blocking(write, False)
-        wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         try:
-            yield self
+            with heard(self._handle, write):
+                yield self
         finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
             os.close(self._pipe)
             os.close(write)
             self._pipe = None

@@ -21,9 +21,9 @@ from typing import NoReturn
 from treeline import failure, scratch
 from treeline.compute import Cgroup
 from treeline.errors import REPORT_IT, PlatformError, TreelineError
+from treeline.stopping import SIGNALS
 
-_FORWARDED = (signal.SIGTERM, signal.SIGINT)
-_AWAITED = (*_FORWARDED, signal.SIGCHLD)
+_AWAITED = (*SIGNALS, signal.SIGCHLD)
 # What native code dies of by itself; any other signal was sent by somebody.
 _CRASHES = (
     signal.SIGSEGV,
@@ -60,12 +60,11 @@ def supervise(
     if insists and signals > 1 and code == -signal.SIGKILL:
         code = -signal.SIGTERM  # which it was sent first, and had no time to obey
     for_memory = cgroup.oom_kills() > kills_before
-    if code < 0 and not (signals and -code in _FORWARDED):
+    if code < 0 and not (signals and -code in SIGNALS):
         _report(_death(-code, for_memory, cgroup.memory_limit()), file)
     elif code > 0 and for_memory:  # not the child itself but a process of the user's program
         _report(_death(signal.SIGKILL, for_memory, cgroup.memory_limit()), file)
-    if code < 0:
-        scratch.sweep()
+    scratch.sweep()
     return code if code >= 0 else 128 - code
 
 
@@ -131,7 +130,7 @@ def _wait(child: int, insists: bool) -> tuple[int, int]:
     signals = 0
     while True:
         number = signal.sigwait(_AWAITED)
-        if number in _FORWARDED:
+        if number in SIGNALS:
             signals += 1
             # Not reaped yet, the child is there to be sent it even when it has ended.
             os.kill(child, signal.SIGKILL if insists and signals > 1 else number)
