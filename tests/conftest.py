@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
+
+from tests.waiting import eventually
 
 # A change is judged by the same examples each time; --hypothesis-profile=random looks for others.
 settings.register_profile("steady", derandomize=True)
@@ -86,10 +87,9 @@ def _no_leaks() -> Iterator[None]:
     environ, threads = _environ(), threading.active_count()
     yield
     assert _environ() == environ, "the test changed the environment"
-    until = time.monotonic() + 10  # a thread that has nothing left to do may be at its end
-    while threading.active_count() > threads and time.monotonic() < until:
-        time.sleep(0.005)
-    assert threading.active_count() <= threads, "the test left a thread behind"
+    # A thread that has nothing left to do may be at its end.
+    gone = eventually(lambda: threading.active_count() <= threads, 10)
+    assert gone, "the test left a thread behind"
 
 
 def _environ() -> dict[str, str]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from local_test import cluster
 from tests.conftest import Tree
 from tests.container.engine import IMAGE, LABEL, docker
 from tests.contract.jobs import binary_rows
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.container
 
@@ -273,19 +274,12 @@ def test_a_job_without_an_end_is_stopped(job: Tree, results: Path) -> None:
     assert done.returncode == 1
 
 
-def eventually(what: Callable[[], bool], timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 def test_killed_it_leaves_nothing_behind(job: Tree, results: Path) -> None:
     script = waiting(job, results)
     assert left_of(results) != []
     script.kill()
     script.communicate()
-    eventually(lambda: left_of(results) == [])
+    assert eventually(lambda: left_of(results) == [], 60)
 
 
 def test_what_others_left_is_removed_and_what_they_use_is_not(

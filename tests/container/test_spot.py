@@ -23,6 +23,7 @@ from local_test.spot import Ended, Line, Place
 from tests.conftest import Tree
 from tests.container.engine import IMAGE, LABEL, Running, docker, run
 from tests.contract.jobs import binary_rows
+from tests.waiting import eventually
 from treeline.algorithms import xgboost as algorithm
 
 pytestmark = pytest.mark.container
@@ -218,10 +219,7 @@ def test_a_second_signal_ends_it_at_once(data: Tree) -> None:
     kept.mkdir()
     container = Running(data, *ALONE)
     container.wait_for("[0]\t")
-    deadline = time.monotonic() + 60
-    while not list(kept.glob("treeline-*/*.ckpt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(lambda: list(kept.glob("treeline-*/*.ckpt")), 60)
     time.sleep(0.3)  # it is in native code now, and stays there for seconds
     for _ in range(2):
         docker("kill", "--signal", "TERM", container.name)

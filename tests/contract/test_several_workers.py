@@ -32,6 +32,7 @@ from tests.contract.jobs import (
     environment,
     number_rows,
 )
+from tests.waiting import eventually
 from treeline.data.shares import SMALLEST
 
 Write = Callable[[Tree], object]
@@ -110,10 +111,8 @@ class Jobs:
 
     def clean(self) -> None:
         """Assert that no process is left, and no file."""
-        until = time.monotonic() + 20
-        while left := processes(self.folder):
-            assert time.monotonic() < until, f"processes are left: {left}"
-            time.sleep(0.05)
+        gone = eventually(lambda: not processes(self.folder), 20)
+        assert gone, f"processes are left: {processes(self.folder)}"
         assert [path.name for path in self.scratch.iterdir()] == []
 
 
@@ -747,10 +746,8 @@ def test_a_host_process_that_is_killed_while_workers_start(jobs: Jobs, count: in
     job = long_job(jobs)
     job.until_workers(count)
     os.kill(job.host(), signal.SIGKILL)
-    until = time.monotonic() + 10
-    while job.workers() and time.monotonic() < until:  # for who will never come they do not wait
-        time.sleep(0.05)
-    assert job.workers() == []
+    # For who will never come they do not wait.
+    assert eventually(lambda: job.workers() == [], 10)
     assert job.ends().status == 137
 
 

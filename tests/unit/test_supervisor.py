@@ -13,11 +13,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.waiting import eventually
 
 PRELUDE = """
 import os, signal, subprocess, sys, time
@@ -88,15 +89,6 @@ def ready(process: subprocess.Popen[str]) -> int:
     line = process.stdout.readline()
     assert line.startswith("ready "), line
     return int(line.split()[1])
-
-
-def eventually(check: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def alive(pid: int) -> bool:
@@ -462,7 +454,7 @@ def test_the_child_is_stopped_when_its_parent_dies(tmp_path: Path) -> None:
     assert alive(child)
     process.kill()
     process.wait()
-    assert eventually(lambda: not alive(child))
+    assert eventually(lambda: not alive(child), 10)
     end(process, tmp_path)
 
 
